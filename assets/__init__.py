@@ -1,0 +1,1 @@
+"""Software-defined assets, one file per stage of the picture."""

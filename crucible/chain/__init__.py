@@ -1,0 +1,1 @@
+"""The Allora client: wallet, keystore, queries, events, transactions."""

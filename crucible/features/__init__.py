@@ -1,0 +1,1 @@
+"""Features: declarations compiled to one DuckDB query for history and for live."""

@@ -1,0 +1,1 @@
+"""A local Allora network on loopback: gRPC, websocket, faucet, topic list."""

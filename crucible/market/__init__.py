@@ -1,0 +1,1 @@
+"""Market data: sources, the Parquet bar store, file import."""

@@ -1,0 +1,1 @@
+"""The topic mechanism as pure maths; imports numpy and nothing else."""

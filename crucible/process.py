@@ -1,0 +1,142 @@
+"""Child processes that say when they are ready and never outlive the one who started them.
+
+A server takes ``--port 0`` and ``--ready-file PATH``; once it listens it writes its endpoints there as JSON,
+atomically. Whoever started it waits for that file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from crucible.errors import ProcessError, StoreError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader, or a crash, sees the old file or the new one.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses; ``path`` is then as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as JSON, atomically; see :func:`write_atomic`."""
+    write_atomic(path, (json.dumps(value, indent=2, sort_keys=True) + "\n").encode())
+
+
+@dataclass
+class Child:
+    """A process of ours, started in a session of its own so that it can be ended with all its descendants."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def start(cls, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path) -> Child:
+        """Start ``command`` with its output appended to ``log``.
+
+        Raises
+        ------
+        ProcessError
+            If it cannot be started.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        stream: IO[bytes]
+        with log.open("ab") as stream:
+            try:
+                popen = subprocess.Popen(
+                    list(command),
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, **env},
+                    cwd=cwd,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise ProcessError(f"{name} cannot be started: {error}.") from error
+        return cls(name, popen, log)
+
+    @classmethod
+    def crucible(cls, name: str, arguments: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path) -> Child:
+        """Start ``crucible <arguments>`` with this interpreter."""
+        return cls.start(name, [sys.executable, "-m", "crucible", *arguments], log=log, env=env, cwd=cwd)
+
+    def check(self) -> None:
+        """Raise :class:`ProcessError`, with the last words of the log, if the process has ended."""
+        code = self.popen.poll()
+        if code is not None:
+            raise ProcessError(f"{self.name} ended with code {code}: {self.last_words()} (log: {self.log})")
+
+    def last_words(self) -> str:
+        """Return the last non-empty line of the log."""
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return lines[-1].strip() if lines else "it printed nothing"
+
+    def wait_ready(self, ready_file: Path, timeout: float) -> dict[str, Any]:
+        """Wait until ``ready_file`` is there, and return its contents.
+
+        Raises
+        ------
+        ProcessError
+            If the process ends first, or ``timeout`` seconds pass.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if ready_file.exists():
+                content: dict[str, Any] = json.loads(ready_file.read_text())
+                return content
+            self.check()
+            time.sleep(0.05)
+        raise ProcessError(f"{self.name} was not ready after {timeout:.0f} s; see {self.log}")
+
+
+def stop_all(children: Sequence[Child], *, grace: float = 3.0) -> None:
+    """End every child and all descendants: SIGINT, ``grace`` seconds, then SIGKILL for what is left."""
+    trees = [process for child in children for process in _tree(child.popen.pid)]
+    for child in children:
+        if child.popen.poll() is None:
+            child.popen.send_signal(signal.SIGINT)
+    trees += [process for child in children for process in _tree(child.popen.pid) if process not in trees]
+    _, alive = psutil.wait_procs(trees, timeout=grace)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=1.0)
+    for child in children:
+        child.popen.poll()
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

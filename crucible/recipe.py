@@ -1,0 +1,299 @@
+"""The recipe: one TOML file that says how one worker answers one topic.
+
+Every field is stated in the file; there are no hidden defaults. Unknown keys are refused with the nearest valid
+name. The SHA-256 of the canonical JSON is the recipe's identity.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+import types
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from crucible.duration import format_duration, parse_duration
+from crucible.errors import RecipeError
+from crucible.topics.catalogue import Network, TargetKind, find_topic
+
+LossMethod = Literal["sqe", "abse", "huber", "logcosh", "bce", "poisson", "ztae", "zptae"]
+Grade = Literal["A+", "A", "B+", "B", "C", "D", "F"]
+CandidateName = Literal["zero", "last_value", "ridge", "lightgbm", "catboost", "mean"]
+
+
+def _to_duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TopicSection(_Section):
+    """Which question is answered."""
+
+    testnet: int | None = Field(default=None, ge=1)
+    mainnet: int | None = Field(default=None, ge=1)
+    asset: str
+    target: TargetKind
+    horizon: Duration
+    cadence: Duration
+    loss: LossMethod
+
+    @model_validator(mode="after")
+    def _has_an_id(self) -> Self:
+        if self.testnet is None and self.mainnet is None:
+            raise ValueError("state the topic's id on testnet, on mainnet, or on both")
+        for network in ("testnet", "mainnet"):
+            topic_id = getattr(self, network)
+            known = find_topic(network, topic_id) if topic_id is not None else None
+            if known and (known.asset, known.target, known.horizon) != (self.asset, self.target, self.horizon):
+                raise ValueError(
+                    f"topic {topic_id} on {network} is {known.name!r} "
+                    f"({known.asset}, {known.target}, {format_duration(known.horizon)}), not what this recipe says"
+                )
+        return self
+
+
+class DataSection(_Section):
+    """Which bars are used. ``history`` counts back from the newest closed bar."""
+
+    source: str
+    symbol: str = Field(pattern=r"^[A-Z0-9]+$")
+    interval: Duration
+    history: Duration
+
+
+class FeatureSection(_Section):
+    """Which feature set, by name and version."""
+
+    set: str
+    version: int = Field(ge=1)
+
+
+class RidgeSection(_Section):
+    """Ridge regression on standardised features."""
+
+    alpha: float = Field(gt=0)
+
+
+class LightGBMSection(_Section):
+    """Gradient boosting by LightGBM, one thread per fit."""
+
+    trees: int = Field(ge=1)
+    learning_rate: Fraction
+    leaves: int = Field(ge=2)
+    min_leaf_rows: int = Field(ge=1)
+    feature_fraction: float = Field(gt=0, le=1)
+    bins: int = Field(ge=8, le=255)
+
+
+class CatBoostSection(_Section):
+    """Gradient boosting by CatBoost, one thread per fit."""
+
+    trees: int = Field(ge=1)
+    learning_rate: Fraction
+    depth: int = Field(ge=1, le=10)
+    borders: int = Field(ge=8, le=254)
+
+
+class ModelSection(_Section):
+    """The candidates, and the settings of those that have any."""
+
+    candidates: tuple[CandidateName, ...] = Field(min_length=1)
+    ridge: RidgeSection | None = None
+    lightgbm: LightGBMSection | None = None
+    catboost: CatBoostSection | None = None
+
+    @model_validator(mode="after")
+    def _settings_match_candidates(self) -> Self:
+        if len(set(self.candidates)) != len(self.candidates):
+            raise ValueError("each candidate may be named once")
+        for name in ("ridge", "lightgbm", "catboost"):
+            if (getattr(self, name) is None) == (name in self.candidates):
+                missing = name in self.candidates
+                raise ValueError(
+                    f"candidate {name!r} needs a table [models.{name}]"
+                    if missing
+                    else f"[models.{name}] is there, but {name!r} is not among the candidates"
+                )
+        if "mean" in self.candidates and not {"ridge", "lightgbm", "catboost"} & set(self.candidates):
+            raise ValueError("candidate 'mean' needs at least one of ridge, lightgbm and catboost to average")
+        return self
+
+
+class ValidationSection(_Section):
+    """Purged walk-forward: ``folds`` test blocks of length ``test``, after at least ``min_train``."""
+
+    folds: int = Field(ge=2)
+    test: Duration
+    min_train: Duration
+    window: Literal["expanding", "rolling"]
+    embargo: Duration
+    seed: int = Field(ge=0)
+
+
+class GateSection(_Section):
+    """What a candidate must show before it is promoted without a person's word.
+
+    ``block`` is the length of a bootstrap block in horizons.
+    """
+
+    minimum_grade: Grade
+    alpha: Fraction
+    bootstrap: int = Field(ge=200)
+    block: int = Field(ge=2)
+
+
+class DeploySection(_Section):
+    """Who submits, and when to retrain (cron, UTC)."""
+
+    wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    retrain: str
+    max_staleness: Duration
+
+
+class Recipe(_Section):
+    """How one worker answers one topic."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    version: int = Field(ge=1)
+    topic: TopicSection
+    data: DataSection
+    features: FeatureSection
+    models: ModelSection
+    validation: ValidationSection
+    gates: GateSection
+    deploy: DeploySection
+
+    @model_validator(mode="after")
+    def _durations_fit(self) -> Self:
+        bar = self.data.interval
+        for where, value in (
+            ("topic.horizon", self.topic.horizon),
+            ("topic.cadence", self.topic.cadence),
+            ("data.history", self.data.history),
+            ("validation.test", self.validation.test),
+        ):
+            if value % bar:
+                raise ValueError(
+                    f"{where} is {format_duration(value)}, which is no multiple of "
+                    f"the bar interval {format_duration(bar)}"
+                )
+        need = self.validation.min_train + self.validation.folds * self.validation.test
+        if need > self.data.history:
+            raise ValueError(
+                f"validation needs {format_duration(need)} (min_train + folds x test), "
+                f"but data.history is {format_duration(self.data.history)}"
+            )
+        return self
+
+    @property
+    def horizon_bars(self) -> int:
+        """The horizon in bars."""
+        return self.topic.horizon // self.data.interval
+
+    def topic_id(self, network: Network) -> int:
+        """Return the topic's id on ``network``.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe states none for it.
+        """
+        topic_id: int | None = getattr(self.topic, network)
+        if topic_id is None:
+            raise RecipeError(f"Recipe {self.name} has no topic id for {network}; add topic.{network} to it.")
+        return topic_id
+
+    def canonical(self) -> str:
+        """Return the recipe as JSON with sorted keys and no spaces: equal recipes give equal text."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of :meth:`canonical`, hex."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def parse_recipe(text: str, origin: str) -> Recipe:
+    """Return the recipe in TOML (or canonical JSON) ``text``.
+
+    Parameters
+    ----------
+    text : str
+        The file's contents.
+    origin : str
+        What to call it in messages, usually the path.
+
+    Raises
+    ------
+    RecipeError
+        In one sentence: the first fault, where it is, and for an unknown key the nearest valid one.
+    """
+    try:
+        values = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        return Recipe.model_validate(values)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
+        raise RecipeError(f"{origin} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        raise RecipeError(f"{origin}: {_first_fault(error)}.") from error
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check the recipe file at ``path``; see :func:`parse_recipe`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        others = sorted(file.stem for file in path.parent.glob("*.toml"))
+        near = difflib.get_close_matches(path.stem, others, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(others) or 'none'}"
+        raise RecipeError(f"There is no recipe {path}{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}.") from error
+    recipe = parse_recipe(text, str(path))
+    if recipe.name != path.stem:
+        raise RecipeError(f"{path}: the recipe calls itself {recipe.name!r}; file and name must agree.")
+    return recipe
+
+
+def find_recipe(recipes: Path, name: str) -> Recipe:
+    """Read the recipe called ``name`` in the folder ``recipes``, or the file that ``name`` is a path of."""
+    return load_recipe(Path(name) if name.endswith(".toml") else recipes / f"{name}.toml")
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors(include_url=False)
+    # an unknown key usually explains the missing one beside it, so it is told first
+    fault = next((item for item in faults if item["type"] == "extra_forbidden"), faults[0])
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        *parents, key = (str(part) for part in fault["loc"])
+        valid = _keys_at(parents)
+        near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+        return f"unknown key {where!r}; " + (
+            f"the nearest valid one is {near[0]!r}" if near else f"valid here: {', '.join(valid)}"
+        )
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _keys_at(parents: list[str]) -> list[str]:
+    model: Any = Recipe
+    for name in parents:
+        annotation = model.model_fields[name].annotation
+        if get_origin(annotation) in (Union, types.UnionType):
+            annotation = next(arg for arg in get_args(annotation) if arg is not type(None))
+        model = annotation
+    return list(model.model_fields)

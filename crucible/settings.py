@@ -1,0 +1,161 @@
+"""Where things are: folders and endpoints, from the environment and from a running ``crucible up``.
+
+Order of precedence: an environment variable, then ``<home>/data/endpoints.json`` (written while ``crucible up`` or
+``crucible demo`` runs, removed when it stops), then the default. Nothing else in Crucible reads the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from crucible.clock import Clock, parse_clock
+from crucible.errors import SettingsError
+from crucible.topics.catalogue import Network
+
+CHAIN_IDS: dict[Network, str] = {"testnet": "allora-testnet-1", "mainnet": "allora-mainnet-1"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and endpoints of one Crucible home.
+
+    Every field can be set by the environment variable ``CRUCIBLE_<FIELD>`` in capitals.
+    """
+
+    home: Path
+    """The folder that holds ``data/`` and ``mlruns/``."""
+    recipes: Path
+    """The folder of recipe files."""
+    network: Network = "testnet"
+    """Which of a recipe's topic ids is meant."""
+    clock_text: str = "system"
+    """See :mod:`crucible.clock`. (Environment: ``CRUCIBLE_CLOCK``.)"""
+    exchange_url: str = ""
+    """Base URL of the exchange, ``http://host:port``; empty for the exchange's own."""
+    grpc_url: str = "grpc+https://allora-grpc.testnet.allora.network:443"
+    """The node's gRPC endpoint, ``grpc+http(s)://host:port``."""
+    websocket_url: str = "wss://allora-rpc.testnet.allora.network/websocket"
+    """CometBFT's websocket."""
+    faucet_url: str = "https://faucet.testnet.allora.run"
+    """The faucet; empty where there is none."""
+    api_url: str = "https://api.allora.network/v2"
+    """The topic-list API."""
+    dagster_url: str = ""
+    """The Dagster UI, while it runs."""
+    mlflow_url: str = ""
+    """The MLflow UI, while it runs."""
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings.
+
+        Parameters
+        ----------
+        environ : mapping, optional
+            The environment; ``os.environ`` by default.
+
+        Raises
+        ------
+        SettingsError
+            If a value makes no sense, or the endpoints file is damaged.
+        """
+        env = os.environ if environ is None else environ
+        home = Path(env.get("CRUCIBLE_HOME", ".")).resolve()
+        values: dict[str, Any] = {"home": home, "recipes": Path(env.get("CRUCIBLE_RECIPES", "recipes")).resolve()}
+        values |= _read_endpoints(home / "data" / "endpoints.json")
+        for field in fields(cls):
+            name = "CRUCIBLE_CLOCK" if field.name == "clock_text" else f"CRUCIBLE_{field.name.upper()}"
+            if field.name not in ("home", "recipes") and name in env:
+                values[field.name] = env[name]
+        settings = cls(**values)
+        if settings.network not in CHAIN_IDS:
+            raise SettingsError(f"CRUCIBLE_NETWORK is {settings.network!r}; it must be testnet or mainnet.")
+        parse_clock(settings.clock_text)
+        return settings
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that all processes of this home share."""
+        return parse_clock(self.clock_text)
+
+    @property
+    def chain_id(self) -> str:
+        """The chain id of the network."""
+        return CHAIN_IDS[self.network]
+
+    @property
+    def data(self) -> Path:
+        """Everything that is produced, apart from the MLflow store."""
+        return self.home / "data"
+
+    @property
+    def bars(self) -> Path:
+        """Root of the Parquet bar store."""
+        return self.data / "bars"
+
+    @property
+    def features(self) -> Path:
+        """Root of the feature cache."""
+        return self.data / "features"
+
+    @property
+    def evaluations(self) -> Path:
+        """Out-of-sample predictions, reports and verdicts, one folder per evaluation."""
+        return self.data / "evaluations"
+
+    @property
+    def bundles(self) -> Path:
+        """Model bundles by content hash."""
+        return self.data / "bundles"
+
+    @property
+    def fleet(self) -> Path:
+        """Desired and actual state of the workers, their journals and logs."""
+        return self.data / "fleet"
+
+    @property
+    def keystore(self) -> Path:
+        """Encrypted wallets."""
+        return self.data / "keystore"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance folder."""
+        return self.data / "dagster"
+
+    @property
+    def mlruns(self) -> Path:
+        """The MLflow store."""
+        return self.home / "mlruns"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking and registry URI."""
+        return f"sqlite:///{self.mlruns / 'mlflow.db'}"
+
+    @property
+    def endpoints_file(self) -> Path:
+        """Where a running ``crucible up`` tells other commands its endpoints."""
+        return self.data / "endpoints.json"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that give a child process equal settings."""
+        values = asdict(self)
+        values["clock"] = values.pop("clock_text")
+        return {f"CRUCIBLE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _read_endpoints(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
+    allowed = {field.name for field in fields(Settings)} - {"home", "recipes"}
+    return {name: value for name, value in values.items() if name in allowed}

@@ -1,0 +1,1 @@
+"""Walk-forward splits, losses, the scorecard, statistics, gates."""

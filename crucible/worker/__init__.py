@@ -1,0 +1,1 @@
+"""The process that predicts, signs and submits, and the fleet that keeps it alive."""

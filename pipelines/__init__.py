@@ -1,0 +1,1 @@
+"""Dagster composition: definitions, partitions, jobs, schedules, sensors."""
