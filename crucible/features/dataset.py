@@ -1,0 +1,84 @@
+"""Features joined with their target, by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from crucible.errors import EvaluationError
+from crucible.features.engine import compute_features, naive_utc
+from crucible.recipe import Recipe
+
+# joined by time, never by row offset: a missing bar makes a missing target
+_TARGET = """
+SELECT ln(later.close / now.close) AS target
+FROM bars AS now LEFT JOIN bars AS later ON later.open_time = now.open_time + INTERVAL {seconds} SECOND
+ORDER BY now.open_time
+"""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a model is fitted and tested on; every row has a complete target.
+
+    Attributes
+    ----------
+    times : numpy.ndarray
+        Shape (n,), ``datetime64[us]``, UTC: prediction times t, ascending.
+    close : numpy.ndarray
+        Shape (n,): close price at t.
+    x : numpy.ndarray
+        Shape (n, k), float64, C order: features at t; NaN where a window misses a bar.
+    y : numpy.ndarray
+        Shape (n,): ``ln(close(t + H) / close(t))``. Its label interval is [t, t + H].
+    names : tuple of str
+        The k feature names.
+    """
+
+    times: np.ndarray
+    close: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    names: tuple[str, ...]
+
+
+def build_dataset(bars: pa.Table, recipe: Recipe) -> Dataset:
+    """Compute features and target, and keep the rows that have a target and at least one window of history.
+
+    Parameters
+    ----------
+    bars : pyarrow.Table
+        Closed bars in ``BAR_SCHEMA``, ascending.
+    recipe : Recipe
+        Which features and horizon.
+
+    Raises
+    ------
+    EvaluationError
+        If no row is left.
+    """
+    frame = compute_features(bars, recipe)
+    y = target(bars, recipe)
+    # a row whose every window is incomplete carries only the clock; it would teach a model nothing about the market
+    keep = np.isfinite(y) & (np.isfinite(frame.values).mean(axis=1) > 0.5)
+    if not keep.any():
+        raise EvaluationError(f"{bars.num_rows} bars of {recipe.data.symbol} give no row with features and a target.")
+    return Dataset(
+        times=frame.times[keep],
+        close=frame.close[keep],
+        x=np.ascontiguousarray(frame.values[keep]),
+        y=y[keep],
+        names=frame.names,
+    )
+
+
+def target(bars: pa.Table, recipe: Recipe) -> np.ndarray:
+    """Return ``ln(close(t + H) / close(t))`` for every bar, shape (n,); NaN where the later bar is missing."""
+    seconds = int(recipe.topic.horizon.total_seconds())
+    with duckdb.connect(":memory:") as connection:
+        connection.register("bars", naive_utc(bars))
+        column = connection.execute(_TARGET.format(seconds=seconds)).fetchnumpy()["target"]
+    return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)

@@ -1,0 +1,70 @@
+"""The baselines that any model must beat: nothing changes, and the last move repeats."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Zero:
+    """Predicts no change."""
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
+        """Do nothing."""
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return zeros, shape (n,)."""
+        return np.zeros(len(x))
+
+    def save(self, folder: Path) -> None:
+        """Write nothing but a marker, since there is nothing to remember."""
+        (folder / "zero.json").write_text("{}\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Return the model."""
+        return cls()
+
+    def describe(self) -> dict[str, Any]:
+        """Return no settings."""
+        return {}
+
+
+@dataclass(frozen=True)
+class LastValue:
+    """Predicts that the return over the last H repeats.
+
+    Parameters
+    ----------
+    column : int
+        Index of the feature ``return_1``.
+    """
+
+    column: int
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
+        """Do nothing."""
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the last return, or 0 where it is missing; shape (n,)."""
+        return np.nan_to_num(x[:, self.column], nan=0.0)
+
+    def save(self, folder: Path) -> None:
+        """Write ``last_value.json``."""
+        (folder / "last_value.json").write_text(json.dumps({"column": self.column}) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``last_value.json``."""
+        return cls(**json.loads((folder / "last_value.json").read_text()))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the column that is repeated."""
+        return {"column": self.column}
