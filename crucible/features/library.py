@@ -109,7 +109,7 @@ CORE = FeatureSet(
             "autocorrelation",
             "lag-one autocorrelation of returns",
             "whether momentum or reversal rules at present",
-            "{n:corr(r, r_before)}",
+            "CASE WHEN {n:count(r_before)} = {n} THEN {n:corr(r, r_before)} END",
             {"n": _LONG},
         ),
         Feature(

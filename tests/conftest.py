@@ -1,0 +1,70 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from crucible.recipe import Recipe, find_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    folder = Path(os.environ.get("CRUCIBLE_SHARED", ROOT / ".." / "shared")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"CRUCIBLE_SHARED: there is no folder {folder}, so this conformance test DID NOT RUN")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_inherited_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("CRUCIBLE_") and name not in ("CRUCIBLE_SHARED", "CRUCIBLE_PROVE"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    return find_recipe(ROOT / "recipes", "btc_usd_5min")
+
+
+@pytest.fixture(scope="session")
+def recipe_text() -> str:
+    return (ROOT / "recipes" / "btc_usd_5min.toml").read_text()
+
+
+@pytest.fixture(scope="session")
+def make_bars() -> Callable[..., pa.Table]:
+    """A random walk of bars; ``missing`` row numbers are left out."""
+
+    def make(
+        rows: int, *, seed: int = 0, interval: timedelta = timedelta(minutes=5), missing: tuple[int, ...] = ()
+    ) -> pa.Table:
+        generator = np.random.default_rng(seed)
+        close = 100 * np.exp(np.cumsum(generator.normal(0, 1e-3, rows)))
+        opened = np.concatenate([[100.0], close[:-1]])
+        high = np.maximum(opened, close) * np.exp(np.abs(generator.normal(0, 5e-4, rows)))
+        low = np.minimum(opened, close) * np.exp(-np.abs(generator.normal(0, 5e-4, rows)))
+        table = pa.table(
+            {
+                "open_time": pa.array([START + i * interval for i in range(rows)], type=pa.timestamp("us", "UTC")),
+                "open": opened,
+                "high": high,
+                "low": low,
+                "close": close,
+                "volume": generator.gamma(2.0, 5.0, rows),
+            }
+        )
+        keep = np.setdiff1d(np.arange(rows), missing)
+        return table.take(pa.array(keep))
+
+    return make
