@@ -49,6 +49,9 @@ class CatBoost:
     def save(self, folder: Path) -> None:
         """Write ``catboost.cbm`` and ``catboost.json``."""
         assert self.regressor is not None, "fit or load first"
+        # a time and a random id would make equal models unequal files
+        for name in ("model_guid", "train_finish_time"):
+            self.regressor.get_metadata()[name] = ""
         self.regressor.save_model(str(folder / "catboost.cbm"))
         state = {"settings": self.settings.model_dump(), "seed": self.seed, "scale": self.scale}
         (folder / "catboost.json").write_text(json.dumps(state, indent=1) + "\n")
