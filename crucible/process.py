@@ -30,17 +30,46 @@ def write_atomic(path: Path, content: bytes) -> None:
     StoreError
         If the disk refuses; ``path`` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_files({path: content})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write several files: all are on the disk under temporary names before the first is renamed into place.
+
+    A disk that fills up therefore changes none of them. A crash between the renames leaves each file old or new.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses; every file is then as it was.
+    """
+    staged: dict[Path, Path] = {}
+    path = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged[path] = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            with staged[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in contents:
+            staged[path].replace(path)
+        for path in {item.parent for item in contents}:
+            _sync_directory(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _sync_directory(path: Path) -> None:
+    # a rename is durable only once its directory is
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,0 +1,115 @@
+"""Which bars: a series is one symbol of one source at one interval."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from crucible.duration import format_duration, parse_duration
+from crucible.errors import SchemaError
+from crucible.market.bars import from_micros
+
+_SOURCE = re.compile(r"^[a-z0-9_]+$")
+_SYMBOL = re.compile(r"^[A-Z0-9]+$")
+_FOLDER = re.compile(r"source=([a-z0-9_]+)/symbol=([A-Z0-9]+)/interval=([0-9]+[smhd])$")
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """One symbol of one source at one interval, for example ``binance BTCUSDT 5m``.
+
+    Raises
+    ------
+    SchemaError
+        If a name could not be a folder's: sources are lower case, symbols upper case.
+    """
+
+    source: str
+    symbol: str
+    interval: timedelta
+
+    def __post_init__(self) -> None:
+        if not _SOURCE.match(self.source):
+            raise SchemaError(f"{self.source!r} is not a source name; use lower-case letters, digits and _.")
+        if not _SYMBOL.match(self.symbol):
+            raise SchemaError(f"{self.symbol!r} is not a symbol; use capitals and digits, for example BTCUSDT.")
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.symbol} {format_duration(self.interval)}"
+
+    def folder(self, root: Path) -> Path:
+        """Return where this series is kept below ``root``."""
+        interval = format_duration(self.interval)
+        return root / f"source={self.source}" / f"symbol={self.symbol}" / f"interval={interval}"
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Series | None:
+        """Return the series that a folder holds, or ``None`` where the name is not one of :meth:`folder`."""
+        match = _FOLDER.search(folder.as_posix())
+        return cls(match[1], match[2], parse_duration(match[3])) if match else None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Bars that are missing: those which open in ``[start, end)``, ``bars`` of them."""
+
+    start: datetime
+    end: datetime
+    bars: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What is stored of a series.
+
+    Attributes
+    ----------
+    first, last : datetime or None
+        Open times of the first and the last bar, UTC; None where nothing is stored.
+    rows : int
+        Bars stored.
+    missing : int
+        Bars missing between the first and the last.
+    gaps : tuple of Gap
+        Where they are missing, oldest first.
+    """
+
+    first: datetime | None
+    last: datetime | None
+    rows: int
+    missing: int
+    gaps: tuple[Gap, ...]
+
+
+def find_gaps(times: np.ndarray, interval: timedelta) -> tuple[Gap, ...]:
+    """Return the gaps between sorted open times.
+
+    Parameters
+    ----------
+    times : numpy.ndarray
+        Shape (n,), int64: microseconds since 1970-01-01T00:00Z, ascending, on the grid.
+    interval : timedelta
+        Length of a bar.
+    """
+    step = interval // timedelta(microseconds=1)
+    breaks = np.flatnonzero(np.diff(times) > step)
+    return tuple(
+        Gap(from_micros(times[i] + step), from_micros(times[i + 1]), int((times[i + 1] - times[i]) // step - 1))
+        for i in breaks
+    )
+
+
+def cover(times: np.ndarray, interval: timedelta) -> Coverage:
+    """Return the coverage of sorted open times; see :func:`find_gaps` for the parameters."""
+    gaps = find_gaps(times, interval)
+    return Coverage(
+        first=from_micros(times[0]) if len(times) else None,
+        last=from_micros(times[-1]) if len(times) else None,
+        rows=len(times),
+        missing=sum(gap.bars for gap in gaps),
+        gaps=gaps,
+    )
