@@ -102,8 +102,12 @@ def simulate_month(
     candles = Candles(time, opened, opened * np.exp(high), opened * np.exp(low), close, volume)
     # exp and log may differ in the last digit; a high below its close would be no candle
     candles = Candles(
-        time, opened, np.maximum(candles.high, np.maximum(opened, close)),
-        np.minimum(candles.low, np.minimum(opened, close)), close, volume,
+        time,
+        opened,
+        np.maximum(candles.high, np.maximum(opened, close)),
+        np.minimum(candles.low, np.minimum(opened, close)),
+        close,
+        volume,
     )
     end = PathState(float(close[-1]), float(momentum[-1]), float(variance[-1]), int(regime[-1]))
     return PathMonth(candles, momentum, volatility, end)
