@@ -124,7 +124,8 @@ def _from_count(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _gap_message(path: Path, interval: timedelta, gaps: tuple[Gap, ...]) -> str:
     first, bars = gaps[0], sum(gap.bars for gap in gaps)
     more = f", and {len(gaps) - 1} more gaps, {bars} bars in all" if len(gaps) > 1 else ""
+    plural = "" if first.bars == 1 else "s"
     return (
-        f"{path} misses {first.bars} bars of {format_duration(interval)} from {first.start.isoformat()}{more}; "
+        f"{path} misses {first.bars} bar{plural} of {format_duration(interval)} from {first.start.isoformat()}{more}; "
         "accept gaps with --allow-gaps, or check the interval."
     )

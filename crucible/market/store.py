@@ -175,6 +175,11 @@ class BarStore:
             rows = [[start.astimezone(UTC).isoformat(), end.astimezone(UTC).isoformat()] for start, end in known]
             write_atomic(folder / "absent.json", (json.dumps(rows, indent=1) + "\n").encode())
 
+    def forget_absent(self, series: Series) -> None:
+        """Forget what :meth:`note_absent` noted, so that it is asked for again."""
+        with exclusive(series.folder(self.root), str(series), self.patience):
+            (series.folder(self.root) / "absent.json").unlink(missing_ok=True)
+
     def _files_between(self, series: Series, start: datetime | None, end: datetime | None) -> list[Path]:
         low = "" if start is None else f"month={start.astimezone(UTC):%Y-%m}"
         last = None if end is None else end.astimezone(UTC) - timedelta(microseconds=1)

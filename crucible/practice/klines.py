@@ -20,7 +20,7 @@ _INTEGER = re.compile(r"^[0-9]{1,20}$")
 _ROW = '[%d,"%.8f","%.8f","%.8f","%.8f","%.8f",%d,"%.8f",%d,"%.8f","%.8f","0"]'
 
 
-class BadParameter(Exception):  # noqa: N818 - it is an answer, not a failure
+class BadParameter(Exception):
     """A request that Binance answers with HTTP 400 and this code and text."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -77,10 +77,8 @@ def klines(market: Market, query: KlineQuery, now: datetime) -> str:
     opening = now_ms // length * length  # when the candle that is open now opened
     stop = min(opening, opening if query.end_ms is None else query.end_ms + 1)
     start = first_ms if query.start_ms is None else max(query.start_ms, first_ms)
-    if query.start_ms is None:  # the newest `limit` rows; gaps make it necessary to look further back
-        found = _newest(market, query, start, stop)
-    else:
-        found = _oldest(market, query, start, stop)
+    # without a start the newest rows are meant
+    found = (_newest if query.start_ms is None else _oldest)(market, query, start, stop)
     wanted = start <= opening and (query.end_ms is None or opening <= query.end_ms)
     if wanted and (query.start_ms is None or len(found) < query.limit):
         current = _open_candle(market, query, opening, now_ms)
@@ -90,6 +88,7 @@ def klines(market: Market, query: KlineQuery, now: datetime) -> str:
 
 
 def _oldest(market: Market, query: KlineQuery, start: int, stop: int) -> Candles:
+    # where there are gaps, `limit` rows span more than `limit` lengths, so this looks on
     found = Candles.none()
     while start < stop and len(found) < query.limit:
         until = min(stop, start + (query.limit + 1) * query.length_ms)

@@ -45,7 +45,7 @@ class ReplayMarket:
         return from_micros(max(int(open_times(bars)[-1]) for bars in self.bars.values())).astimezone(UTC) + self.base
 
     def candles(self, symbol: str, length_ms: int, start_ms: int, end_ms: int) -> Candles:
-        """Return the whole candles that open in ``[start_ms, end_ms)``; see :class:`~crucible.practice.market.Market`."""
+        """Return the whole candles that open in ``[start_ms, end_ms)``; see :class:`.Market`."""
         if (symbol, length_ms) not in self._views:
             bars = self.bars[symbol]
             columns = (bars[name].to_numpy() for name in (*PRICES, "volume"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
 from collections import Counter
@@ -107,8 +108,9 @@ async def start(exchange: Exchange, host: str, port: int) -> tuple[web.AppRunner
         await site.start()
     except OSError as error:
         await runner.cleanup()
+        reason = "the port is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
         raise ProcessError(
-            f"The practice exchange cannot listen on {host}:{port} ({error.strerror or error}); "
+            f"The practice exchange cannot listen on {host}:{port}: {reason}; "
             "choose another --port, or 0 for a free one."
         ) from error
     bound = runner.addresses[0]

@@ -1,7 +1,7 @@
 r"""A planted signal whose attainable correlation is known: momentum of past shocks in the next return.
 
-With white standard shocks :math:`\varepsilon_t`, momentum :math:`z_t = \sqrt{1-\phi^2}\sum_{k\ge0}\phi^k\varepsilon_{t-k}`
-and strength :math:`\rho`, the next standardised minute return is
+With white standard shocks :math:`\varepsilon_t`, strength :math:`\rho` and momentum
+:math:`z_t = \sqrt{1-\phi^2}\sum_{k\ge0}\phi^k\varepsilon_{t-k}`, the next standardised minute return is
 
 .. math:: u_{t+1} = \sqrt{1-\rho^2}\,\varepsilon_{t+1} + \rho z_t ,
 
@@ -12,7 +12,8 @@ which has unit variance. The best forecast of the next H returns' sum :math:`S` 
           c = \rho\left(\sqrt{(1-\rho^2)(1-\phi^2)} + \rho\phi\right),
 
 since :math:`\mathrm{Cov}(u_{t+k}, u_t) = c\,\phi^{k-1}`. The attainable correlation is the ratio of the two standard
-deviations. A volatility that changes slowly and independently of the shocks multiplies both sides and leaves it as it is.
+deviations. A volatility that changes slowly and independently of the shocks multiplies both sides and leaves it as it
+is; over horizons beyond some hours volatility does change, and less than the stated figure is attained.
 """
 
 from __future__ import annotations

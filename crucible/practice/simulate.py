@@ -62,7 +62,7 @@ class SimulatedMarket:
         return self.listed
 
     def candles(self, symbol: str, length_ms: int, start_ms: int, end_ms: int) -> Candles:
-        """Return the whole candles that open in ``[start_ms, end_ms)``; see :class:`~crucible.practice.market.Market`."""
+        """Return the whole candles that open in ``[start_ms, end_ms)``; see :class:`.Market`."""
         start_ms = max(start_ms, _ms(self.listed))
         if end_ms <= start_ms:
             return Candles.none()
