@@ -118,9 +118,11 @@ def show(as_json: bool) -> None:
 
 def _print_table(found: list[tuple[Series, Coverage]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("series", "first (UTC)", "last (UTC)", "rows", "missing", "longest gap", title="Bars")
+    table = Table(
+        Column("series", no_wrap=True), "first (UTC)", "last (UTC)", "rows", "missing", "longest gap", title="Bars"
+    )
     for series, coverage in found:
         longest = max(coverage.gaps, key=lambda gap: gap.bars, default=None)
         gap = f"{longest.bars} from {longest.start:%Y-%m-%d}" if longest else "-"

@@ -21,7 +21,7 @@ def list_(as_json: bool) -> None:
     Example: crucible recipe list
     """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from crucible.errors import RecipeError
     from crucible.recipe import load_recipe
@@ -47,7 +47,9 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("recipe", "testnet", "mainnet", "asset", "target", "horizon", "bars", title=str(folder))
+    table = Table(
+        Column("recipe", no_wrap=True), "testnet", "mainnet", "asset", "target", "horizon", "bars", title=str(folder)
+    )
     for row in rows:
         if "fault" in row:
             table.add_row(row["name"], f"[red]{row['fault']}")
