@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from crucible.recipe import Recipe, find_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
+settings.register_profile("crucible", deadline=None)  # the machines are shared, so single cases are slow at times
+settings.load_profile("crucible")
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -16,8 +17,8 @@ def hours(count):
 
 
 def splitter(**changes):
-    plan = dict(folds=2, test=3 * HOUR, min_train=4 * HOUR, window="expanding", embargo=HOUR, horizon=2 * HOUR)
-    return WalkForward(**{**plan, **changes})
+    plan = WalkForward(2, 3 * HOUR, 4 * HOUR, "expanding", HOUR, 2 * HOUR)
+    return replace(plan, **changes)
 
 
 def test_expanding_folds_are_exactly_these_rows():

@@ -1,0 +1,114 @@
+"""Out-of-sample predictions, and the files that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from crucible.errors import SchemaError, StoreError
+from crucible.process import write_atomic
+
+_PREFIX = "pred_"
+
+
+@dataclass(frozen=True)
+class OutOfSample:
+    """What every candidate predicted for rows that it had not seen.
+
+    Attributes
+    ----------
+    times : numpy.ndarray
+        Shape (n,), ``datetime64[us]``, UTC: prediction times t, ascending.
+    fold : numpy.ndarray
+        Shape (n,), int: number of the test block.
+    close : numpy.ndarray
+        Shape (n,): price at t.
+    y_true : numpy.ndarray
+        Shape (n,): log return from t to t + H.
+    y_pred : dict of str to numpy.ndarray
+        Per candidate, shape (n,): predicted log returns.
+    """
+
+    times: np.ndarray
+    fold: np.ndarray
+    close: np.ndarray
+    y_true: np.ndarray
+    y_pred: dict[str, np.ndarray]
+
+
+def write_predictions(path: Path, oos: OutOfSample) -> None:
+    """Write ``oos`` as Parquet, atomically: ``time`` (UTC), ``fold``, ``close``, ``y_true``, ``pred_<candidate>``."""
+    table = pa.table(
+        {
+            "time": pa.array(oos.times, type=pa.timestamp("us")).cast(pa.timestamp("us", "UTC")),
+            "fold": oos.fold,
+            "close": oos.close,
+            "y_true": oos.y_true,
+            **{f"{_PREFIX}{name}": values for name, values in oos.y_pred.items()},
+        }
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_atomic(path, sink.getvalue().to_pybytes())
+
+
+def read_predictions(path: Path) -> OutOfSample:
+    """Read what :func:`write_predictions` wrote.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing or damaged.
+    """
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"{path} cannot be read ({error}); materialise `walk_forward` again.") from error
+    names = [name for name in table.column_names if name.startswith(_PREFIX)]
+    return OutOfSample(
+        times=table["time"].cast(pa.timestamp("us")).to_numpy(),
+        fold=table["fold"].to_numpy(),
+        close=table["close"].to_numpy(),
+        y_true=table["y_true"].to_numpy(),
+        y_pred={name.removeprefix(_PREFIX): table[name].to_numpy() for name in names},
+    )
+
+
+def read_score_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns ``y_true`` and ``y_pred`` of a Parquet or CSV file, shape (n,) each.
+
+    Raises
+    ------
+    SchemaError
+        If the file cannot be read, lacks a column, is empty, or holds anything but finite numbers.
+    """
+    try:
+        table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path, partitioning=None)
+    except FileNotFoundError:
+        raise SchemaError(f"There is no file {path}.") from None
+    except (OSError, pa.ArrowException) as error:
+        raise SchemaError(
+            f"{path} is neither Parquet nor CSV that can be read: {str(error).splitlines()[0]}."
+        ) from error
+    y_true, y_pred = _numbers(path, table, "y_true"), _numbers(path, table, "y_pred")
+    if not len(y_true):
+        raise SchemaError(f"{path} has no rows.")
+    return y_true, y_pred
+
+
+def _numbers(path: Path, table: pa.Table, name: str) -> np.ndarray:
+    if name not in table.column_names:
+        raise SchemaError(f"{path} has no column {name!r}; it has {', '.join(table.column_names)}.")
+    column = table[name]
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise SchemaError(f"{path}: column {name!r} holds {column.type}, not numbers.")
+    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise SchemaError(f"{path}: column {name!r} is not a finite number in row {row}.")
+    return values
