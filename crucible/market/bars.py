@@ -99,9 +99,11 @@ def _column(table: pa.Table, field: pa.Field, origin: str) -> pa.ChunkedArray:
     if column.null_count:
         raise SchemaError(f"{origin}: column {field.name!r} is empty in row {_first(pc.is_null(column).to_numpy())}.")
     try:
-        return column.cast(field.type)
+        column = column.cast(field.type)
     except pa.ArrowInvalid as error:
         raise SchemaError(f"{origin}: column {field.name!r} does not fit {field.type}: {error}.") from error
+    # minus zero is zero, so that equal bars are equal bytes
+    return pc.add(column, 0.0) if field.name == "volume" else column
 
 
 def _check_times(times: np.ndarray, interval: timedelta, origin: str) -> None:

@@ -139,7 +139,7 @@ class CcxtSource:
                 return getattr(self._client, method)(params)
             except ccxt.BadSymbol as error:
                 raise SourceError(f"{self._where} knows no symbol {params.get('symbol')!r}.") from error
-            except ccxt.NetworkError as error:
+            except ccxt.OperationFailed as error:  # network faults, 429, 418, 5xx
                 if _refused(error):
                     raise SourceError(f"{self._where} cannot be reached: the connection was refused.") from error
                 wait = self._retry.wait(attempt, self._retry_after(error))
