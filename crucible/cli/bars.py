@@ -90,8 +90,8 @@ def import_(file: Path, symbol: str, interval: timedelta, source: str, allow_gap
     series = Series(source, symbol, interval)
     report = BarStore(Settings.load().bars).write(series, read_bar_file(file, symbol, interval, allow_gaps=allow_gaps))
     click.echo(
-        f"{series}: {report.rows_new} new bars, {report.rows_changed} changed, {report.rows_total} stored "
-        f"({report.partitions} partitions written)"
+        f"{series}: {report.rows_new} new bars, {report.rows_changed} changed, {report.rows_total} stored; "
+        f"partitions written: {report.partitions}"
     )
 
 

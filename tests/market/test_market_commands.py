@@ -1,0 +1,174 @@
+"""``crucible bars``, ``topics`` and ``recipe`` as a user types them."""
+
+import json
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crucible.cli import main
+from crucible.clock import ManualClock
+from crucible.practice.embedded import EmbeddedExchange
+from crucible.practice.signal import plant
+from crucible.practice.simulate import SimulatedMarket
+
+NOW = datetime(2026, 2, 1, 12, 3, 20, tzinfo=UTC)
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+
+
+@pytest.fixture
+def crucible(tmp_path, monkeypatch, capsys):
+    """Run a command line in a fresh home; returns (exit code, stdout, stderr)."""
+    monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("CRUCIBLE_RECIPES", str(RECIPES))
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(item) for item in arguments])
+        captured = capsys.readouterr()
+        return end.value.code, captured.out, captured.err
+
+    return run
+
+
+def failure(result):
+    """Return the one sentence of a failed command."""
+    code, out, err = result
+    assert code == 1
+    assert out == ""
+    line = err.strip().splitlines()[-1]
+    assert line.startswith("crucible: ")
+    assert "Traceback" not in err
+    return line
+
+
+def test_fetch_shows_what_it_did_and_goes_on_where_it_was(crucible, monkeypatch):
+    market = SimulatedMarket(("BTCUSDT",), NOW - timedelta(days=91), 1, plant(0.0, timedelta(minutes=5)))
+    with EmbeddedExchange(market, ManualClock(NOW)) as exchange:
+        monkeypatch.setenv("CRUCIBLE_EXCHANGE_URL", exchange.url)
+        code, out, _ = crucible("bars", "fetch", "btc_usd_5min")
+        assert (code, out) == (0, "binance BTCUSDT 5m: 25920 new bars, 25920 stored, 0 missing in 0 gaps\n")
+        assert "0 new bars, 25920 stored" in crucible("bars", "fetch", "btc_usd_5min", "--recheck")[1]
+    shown = json.loads(crucible("bars", "show", "--json")[1])
+    assert [(row["symbol"], row["rows"], row["gaps"]) for row in shown] == [("BTCUSDT", 25920, [])]
+    assert "25,920" in crucible("bars", "show")[1]
+
+
+def test_fetch_from_nobody_is_one_sentence(crucible, monkeypatch):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("CRUCIBLE_EXCHANGE_URL", f"http://127.0.0.1:{held.getsockname()[1]}")
+        assert "the connection was refused" in failure(crucible("bars", "fetch", "btc_usd_5min"))
+    assert "did you mean btc_usd_5min" in failure(crucible("bars", "fetch", "btc_usd_5mn"))
+
+
+def test_import_and_show(crucible, tmp_path, make_bars):
+    pq.write_table(make_bars(300, missing=(7, 8)), tmp_path / "bars.parquet")
+    command = ("bars", "import", tmp_path / "bars.parquet", "--symbol", "BTCUSDT", "--interval", "5m")
+    assert "misses 2 bars of 5m" in failure(crucible(*command))
+    assert "No bars are stored" in crucible("bars", "show")[1]
+    assert "298 new bars, 0 changed, 298 stored; partitions written: 1" in crucible(*command, "--allow-gaps")[1]
+    row = json.loads(crucible("bars", "show", "--json")[1])[0]
+    assert row["gaps"] == [{"start": "2026-01-01T00:35:00+00:00", "end": "2026-01-01T00:45:00+00:00", "bars": 2}]
+    assert "2026-01-01" in crucible("bars", "show")[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda table: table.take([1, 0]), "is not sorted"),
+        (lambda table: table.take([0, 0]), "twice"),
+        (lambda table: table.slice(0, 0), "holds no bars"),
+        (lambda table: table.drop_columns(["volume"]), "has no column 'volume'"),
+        (lambda table: table.set_column(5, "volume", pa.array(["x"] * len(table))), "must be numeric"),
+        (None, "There is no bar file"),
+        (b"PAR1 and no more", "cannot be read as parquet"),
+        (b"", "is an empty file"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_and_stores_nothing(crucible, tmp_path, make_bars, change, words):
+    path = tmp_path / "bars.parquet"
+    if isinstance(change, bytes):
+        path.write_bytes(change)
+    elif change is not None:
+        pq.write_table(change(make_bars(20)), path)
+    assert words in failure(crucible("bars", "import", path, "--symbol", "BTCUSDT", "--interval", "5m"))
+    assert not list((tmp_path / "home").rglob("*.parquet"))
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+from crucible.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, make_bars):
+    pq.write_table(make_bars(3000), tmp_path / "bars.parquet")
+    command = ("bars", "import", tmp_path / "bars.parquet", "--symbol", "BTCUSDT", "--interval", "5m")
+    run = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *command], capture_output=True, text=True, check=False,
+        env={"CRUCIBLE_HOME": str(tmp_path / "home")},
+    )  # fmt: skip
+    assert "cannot be written: File too large." in failure((run.returncode, run.stdout, run.stderr))
+    assert [path.name for path in (tmp_path / "home").rglob("*") if path.is_file()] == [".lock"]
+
+
+def test_a_wrong_duration_is_wrong_usage(crucible):
+    code, _, err = crucible("bars", "import", "x.csv", "--symbol", "BTCUSDT", "--interval", "5x")
+    assert code == 2
+    assert "'5x' is not a duration" in err
+
+
+def test_topics_are_the_catalogue(crucible):
+    rows = json.loads(crucible("topics", "--json")[1])
+    assert len(rows) == 13
+    assert {"mainnet": 1, "testnet": 64, "target": "log_return", "horizon": "8h"}.items() <= rows[0].items()
+    assert [row["testnet"] for row in rows if row["playground"]] == [69, 77]
+    table = crucible("topics")[1]
+    assert "inactive on testnet" in table
+    assert "playground" in table
+
+
+def test_recipes_are_listed_checked_and_shown(crucible, tmp_path, monkeypatch, recipe):
+    assert [row["name"] for row in json.loads(crucible("recipe", "list", "--json")[1])] == [
+        "btc_usd_1d",
+        "btc_usd_5min",
+        "btc_usd_8h",
+    ]
+    assert "btc_usd_5min" in crucible("recipe", "list")[1]
+    assert recipe.digest in crucible("recipe", "check", "btc_usd_5min")[1]
+    shown = json.loads(crucible("recipe", "show", "btc_usd_5min")[1])
+    assert shown["digest"] == recipe.digest
+    assert shown["recipe"]["topic"]["horizon"] == "5m"
+    assert crucible("recipe", "show", "btc_usd_5min", "--canonical")[1].strip() == recipe.canonical()
+    assert "did you mean btc_usd_8h" in failure(crucible("recipe", "check", "btc_usd_8"))
+
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    monkeypatch.setenv("CRUCIBLE_RECIPES", str(folder))
+    assert "There is no recipe in" in failure(crucible("recipe", "list"))
+    text = (RECIPES / "btc_usd_5min.toml").read_text()
+    (folder / "btc_usd_5min.toml").write_text(text.replace('horizon = "5m"', 'horizn = "5m"'))
+    assert "'topic.horizn'; the nearest valid one is 'horizon'" in failure(crucible("recipe", "check", "btc_usd_5min"))
+    listed = json.loads(crucible("recipe", "list", "--json")[1])
+    assert "topic.horizn" in listed[0]["fault"]
+    assert "topic.horizn" in crucible("recipe", "list")[1].replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["bars", "fetch"], ["bars", "import"], ["bars", "show"], ["topics"], ["recipe", "list"], ["recipe", "check"],
+     ["recipe", "show"], ["practice", "serve"]],
+)  # fmt: skip
+def test_help_teaches_with_an_example(crucible, command):
+    code, out, _ = crucible(*command, "--help")
+    assert code == 0
+    assert f"crucible {' '.join(command)}" in out.partition("Example")[2]
