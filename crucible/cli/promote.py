@@ -1,0 +1,40 @@
+"""``crucible promote``: move @champion, by the verdict or by a person's word."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--version", "number", type=int, help="Which version (default: @challenger).")
+@click.option("--override", metavar="REASON", help="Promote in spite of the verdict; the reason is kept as a tag.")
+@click.option("--list", "listing", is_flag=True, help="List the versions instead.")
+def promote(recipe: str, number: int | None, override: str | None, listing: bool) -> None:
+    """Move @champion of RECIPE's model to a version. The deploy sensor does the rest.
+
+    Going back is promoting an older version.
+
+    Example: crucible promote btc_usd_5min --version 2 --override "newest one drifts"
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from crucible.errors import RegistryError
+    from crucible.registry.models import CHALLENGER, alias_version, versions
+    from crucible.registry.models import promote as move
+    from crucible.settings import Settings
+
+    settings = Settings.load()
+    if listing:
+        table = Table("version", "aliases", "candidate", "grade", "verdict", "bundle", title=recipe)
+        for version in versions(settings, recipe):
+            tags = [version.tags.get(name, "") for name in ("candidate", "grade", "verdict", "bundle_sha256")]
+            table.add_row(str(version.number), ", ".join(version.aliases), *tags[:3], tags[3][:12])
+        Console().print(table)
+        return
+    chosen = number if number is not None else alias_version(settings, recipe, CHALLENGER)
+    if chosen is None:
+        raise RegistryError(f"Model {recipe} has no @challenger; materialise `challenger`, or name a --version.")
+    move(settings, recipe, chosen, override=override)
+    click.echo(f"@champion of {recipe} is version {chosen}" + (" (by override)" if override else ""))

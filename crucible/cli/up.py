@@ -1,0 +1,54 @@
+"""``crucible up``: everything on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--home", type=click.Path(path_type=Path), default=None, help="Folder for data/ and mlruns/ (default: here)."
+)
+@click.option("--dagster-port", default=3000, show_default=True, help="0 for a free one.")
+@click.option("--mlflow-port", default=5000, show_default=True, help="0 for a free one.")
+@click.option(
+    "--speed", default=60.0, show_default=True, help="How many times faster than real time a new market runs."
+)
+@click.option("--seed", default=7, show_default=True, help="Seed of a new simulated market.")
+@click.option(
+    "--signal", default=0.16, show_default=True, help="Attainable correlation planted in a new market; 0 for none."
+)
+def up(home: Path | None, dagster_port: int, mlflow_port: int, speed: float, seed: int, signal: float) -> None:
+    """Run Dagster, MLflow, the practice exchange, localnet and the fleet until Ctrl-C.
+
+    The market, the chain, the models and the runs continue from what is on disk.
+    """
+    import os
+
+    from crucible.recipe import load_recipe
+    from crucible.settings import Settings
+    from crucible.stack.processes import Stack
+    from crucible.stack.world import read_world, simulated
+
+    environ = dict(os.environ)
+    if home is not None:
+        environ["CRUCIBLE_HOME"] = str(home)
+    settings = Settings.load(environ)
+    recipes = [load_recipe(path) for path in sorted(settings.recipes.glob("*.toml"))]
+    world = read_world(settings.data / "world.json")
+    if world is None:
+        world = simulated(recipes[0], seed=seed, signal=signal, speed=speed)
+    stack = Stack(settings, Path.cwd(), world, recipes, click.echo, dagster_port=dagster_port, mlflow_port=mlflow_port)
+    with stack:
+        click.echo(f"Dagster            {stack.settings.dagster_url}  (materialise, schedules, the deploy sensor)")
+        click.echo(f"MLflow             {stack.settings.mlflow_url}  (runs, models; move @champion to deploy)")
+        click.echo("Ctrl-C stops everything; `crucible up` continues from here.")
+        try:
+            while True:
+                stack.check()
+                time.sleep(1.0)
+        except KeyboardInterrupt:
+            click.echo("\nstopping")

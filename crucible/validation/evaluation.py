@@ -1,0 +1,140 @@
+"""One evaluation: every candidate's losses, the chosen one's scorecard, verdict and plots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crucible.recipe import Recipe
+from crucible.validation.gates import Verdict, judge, select
+from crucible.validation.losses import topic_loss
+from crucible.validation.plots import calibration_plot, equity_plot, loss_plot
+from crucible.validation.predictions import OutOfSample
+from crucible.validation.scorecard import PRIMARY, Scorecard, scorecard
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of judging the out-of-sample predictions of a recipe.
+
+    Attributes
+    ----------
+    verdict : Verdict
+        On the candidate with the lowest topic loss.
+    scorecards : dict of str to Scorecard
+        Of every candidate.
+    fold_metrics : dict of str to list of dict
+        Per candidate and test block: mean topic loss, directional accuracy, correlation.
+    losses : dict of str to float
+        Mean topic loss of every candidate.
+    plots : dict of str to bytes
+        PNG files by name.
+    """
+
+    verdict: Verdict
+    scorecards: dict[str, Scorecard]
+    fold_metrics: dict[str, list[dict[str, float]]]
+    losses: dict[str, float]
+    plots: dict[str, bytes]
+
+    @property
+    def scorecard(self) -> Scorecard:
+        """The chosen candidate's scorecard."""
+        return self.scorecards[self.verdict.candidate]
+
+    def scorecard_rows(self) -> list[dict[str, Any]]:
+        """Return the seven metrics as rows of a table."""
+        card = self.scorecard
+        return [
+            {"metric": name, "value": round(card.metrics[name], 6), "passes when": rule, "passed": card.passed[flag]}
+            for name, (flag, _, rule) in PRIMARY.items()
+        ]
+
+    def candidate_rows(self) -> list[dict[str, Any]]:
+        """Return every candidate with its loss and grade, best first."""
+        zero = self.losses.get("zero")
+        return [
+            {
+                "candidate": name,
+                "mean loss": loss,
+                "against zero %": round(100 * (loss / zero - 1), 3) if zero else 0.0,
+                "direction right": round(self.scorecards[name].metrics["directional_accuracy"], 4),
+                "correlation": round(self.scorecards[name].metrics["pearson_r"], 4),
+                "grade": self.scorecards[name].grade,
+            }
+            for name, loss in sorted(self.losses.items(), key=lambda item: item[1])
+        ]
+
+
+def evaluate(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, *, purged: bool) -> Evaluation:
+    """Choose a candidate by the topic's own loss and judge it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Loss and gates.
+    oos : OutOfSample
+        Predictions of every candidate.
+    scale : numpy.ndarray
+        Shape (n,): see :func:`.topic_loss`.
+    purged : bool
+        Whether it was verified that no training label reaches its test block.
+    """
+    chosen = select(recipe, oos, scale)
+    verdict, _ = judge(recipe, oos, chosen, scale, {"no training label reaches its test block": purged})
+    minutes = recipe.topic.cadence.total_seconds() / 60
+    per_row = {
+        name: topic_loss(recipe, oos.y_true, predicted, oos.close, scale) for name, predicted in oos.y_pred.items()
+    }
+    return Evaluation(
+        verdict=verdict,
+        scorecards={name: scorecard(oos.y_true, p, epoch_minutes=minutes) for name, p in oos.y_pred.items()},
+        fold_metrics={name: _by_fold(oos, name, per_row[name], minutes) for name in oos.y_pred},
+        losses={name: float(values.mean()) for name, values in per_row.items()},
+        plots={
+            "equity": equity_plot(oos, chosen),
+            "calibration": calibration_plot(oos, chosen),
+            "loss_by_block": loss_plot(recipe, oos, scale),
+        },
+    )
+
+
+def _by_fold(oos: OutOfSample, name: str, loss: np.ndarray, minutes: float) -> list[dict[str, float]]:
+    rows = []
+    for fold in np.unique(oos.fold):
+        here = oos.fold == fold
+        metrics = scorecard(oos.y_true[here], oos.y_pred[name][here], epoch_minutes=minutes).metrics
+        rows.append(
+            {
+                "fold_loss": float(loss[here].mean()),
+                "fold_directional_accuracy": metrics["directional_accuracy"],
+                "fold_pearson_r": metrics["pearson_r"],
+            }
+        )
+    return rows
+
+
+def markdown(recipe: Recipe, evaluation: Evaluation) -> str:
+    """Return a short report for a person."""
+    verdict = evaluation.verdict
+    lines = [
+        f"# {recipe.name}: {verdict.candidate} {'passed' if verdict.passed else 'was refused'}, grade {verdict.grade}",
+        "",
+        "| gate | passed | what was found |",
+        "|---|---|---|",
+        *(f"| {gate.name} | {'yes' if gate.passed else 'NO'} | {gate.sentence} |" for gate in verdict.gates),
+        "",
+        f"| candidate | mean {recipe.topic.loss} | against zero | direction right | correlation | grade |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {row['candidate']} | {row['mean loss']:.6g} | {row['against zero %']:+.2f} % | {row['direction right']:.2%} | "
+            f"{row['correlation']:.4f} | {row['grade']} |"
+            for row in evaluation.candidate_rows()
+        ),
+        "",
+        "The candidate was chosen on the same test blocks that are reported here; with few candidates that flatters little, "
+        "but it does flatter. The seven-metric grade is the network kit's own and is not calibrated for overlapping targets.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,55 @@
+import subprocess
+import sys
+
+import dagster as dg
+import pytest
+
+
+@pytest.fixture(scope="module")
+def defs():
+    from pipelines.definitions import defs
+
+    return defs
+
+
+def test_everything_resolves(defs):
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_loading_the_definitions_imports_nothing_heavy(pytestconfig):
+    heavy = "{'mlflow', 'great_expectations', 'lightgbm', 'catboost', 'matplotlib', 'ccxt', 'sklearn', 'pandas'}"
+    script = f"import sys, pipelines.definitions; bad = {heavy} & set(sys.modules); sys.exit(f'imported {{bad}}' if bad else 0)"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=pytestconfig.rootpath)
+
+
+def test_the_graph_reads_as_the_picture(defs):
+    graph = defs.resolve_asset_graph()
+    order = ["bars", "features", "walk_forward", "evaluation", "challenger", "champion", "deployment", "submissions"]
+    for left, right in zip(order, order[1:], strict=False):
+        assert graph.get(dg.AssetKey(right)).parent_keys == {dg.AssetKey(left)}
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(order)
+
+
+def test_every_recipe_is_a_partition_and_has_a_retraining_schedule(defs):
+    names = ["btc_usd_1d", "btc_usd_5min", "btc_usd_8h"]
+    assert sorted(defs.resolve_asset_graph().get(dg.AssetKey("bars")).partitions_def.get_partition_keys()) == names
+    schedules = (
+        {schedule.name: schedule.cron_schedule for schedule in defs.resolve_all_schedules()}
+        if hasattr(defs, "resolve_all_schedules")
+        else {name: defs.resolve_schedule_def(name).cron_schedule for name in (f"retrain_{n}" for n in names)}
+    )
+    assert schedules == {
+        "retrain_btc_usd_1d": "30 3 * * 1",
+        "retrain_btc_usd_5min": "0 3 * * *",
+        "retrain_btc_usd_8h": "15 3 * * *",
+    }
+
+
+def test_the_job_stops_at_the_champion_and_the_deploy_job_deploys(defs):
+    graph = defs.resolve_asset_graph()
+    selected = {key.to_user_string() for key in defs.resolve_job_def("answer_topic").asset_layer.selected_asset_keys}
+    assert selected == {"bars", "features", "walk_forward", "evaluation", "challenger", "champion"}
+    assert {key.to_user_string() for key in defs.resolve_job_def("deploy").asset_layer.selected_asset_keys} == {
+        "deployment"
+    }
+    assert len(graph.asset_check_keys) > 15
