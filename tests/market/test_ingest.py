@@ -6,8 +6,10 @@ import pytest
 from crucible.clock import ManualClock
 from crucible.errors import SourceError
 from crucible.market.bars import check_bars
+from crucible.market.files import read_bar_file
 from crucible.market.ingest import history_span, ingest, missing_ranges
 from crucible.market.source import open_source
+from crucible.market.store import BarStore
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.replay import ReplayMarket
 
@@ -136,3 +138,19 @@ def test_ninety_days_take_seconds(market, store, series):
         assert time.process_time() - started < 6
         assert report.rows_new == 25_920
         assert report.gaps == ()
+
+
+@pytest.mark.conformance
+def test_real_bars_through_the_exchange_are_the_file_to_the_last_digit(shared, store, series):
+    bars = read_bar_file(shared / "data" / "BTCUSDT_5m_binance.parquet", "BTCUSDT", FIVE)
+    replay = ReplayMarket({"BTCUSDT": bars}, FIVE)
+    with EmbeddedExchange(replay, ManualClock(replay.last + FIVE)) as exchange:
+        source = open_source("binance", exchange.url)
+        start = replay.last - timedelta(days=60)
+        report = ingest(source, store, series, start, replay.last)
+        assert (report.rows_new, report.gaps) == (60 * 288, ())
+    imported = BarStore(store.root.parent / "imported")
+    imported.write(series, bars)
+    assert store.digest(series) == imported.digest(series, start=start)
+    month = store.files(series)[1]
+    assert month.read_bytes() == (imported.root / month.relative_to(store.root)).read_bytes()

@@ -67,4 +67,3 @@ def test_a_killed_writer_leaves_every_partition_old_or_new(tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith(f"kills {KILLS}, ")
     assert "versions written 0," not in run.stdout
-    print(run.stdout)
