@@ -93,7 +93,7 @@ def ingest(
                 rows_new += store.write(series, pa.concat_tables(pages)).rows_new
         done += (high - low) // series.interval
         _note_absent(store, series, low, cursor)
-    if progress and missing:
+    if progress:
         progress(expected, expected)
     coverage = store.coverage(series)
     return IngestReport(tuple(missing), rows_new, coverage.rows, coverage.gaps)
