@@ -1,0 +1,41 @@
+"""``crucible wallet``: encrypted wallets."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def wallet() -> None:
+    """Create and list encrypted wallets. Only addresses are ever shown."""
+
+
+@wallet.command()
+@click.argument("name")
+@click.option("--import", "importing", is_flag=True, help="Ask for an existing mnemonic, without showing it.")
+def create(name: str, importing: bool) -> None:
+    """Make a wallet called NAME, or import one.
+
+    The passphrase is CRUCIBLE_KEYSTORE_PASSPHRASE, or the file .passphrase beside the wallets, which is made if neither
+    exists: keep a copy of it and of the wallet file, or the funds are gone with the disk.
+
+    Example: crucible wallet create btc-usd-5min
+    """
+    from crucible.chain.keystore import Keystore
+    from crucible.settings import Settings
+
+    words = click.prompt("mnemonic", hide_input=True) if importing else None
+    keystore = Keystore(Settings.load().keystore)
+    made = keystore.create(name, words)
+    click.echo(f"{name}  {made.address}  ({keystore.folder / name}.json, encrypted)")
+
+
+@wallet.command("list")
+def list_() -> None:
+    """List the wallets' names and addresses."""
+    from crucible.chain.keystore import Keystore
+    from crucible.settings import Settings
+
+    keystore = Keystore(Settings.load().keystore)
+    for name in keystore.names():
+        click.echo(f"{name}  {keystore.address(name)}")

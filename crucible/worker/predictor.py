@@ -1,0 +1,81 @@
+"""From a bundle and fresh bars to the value that a topic asks for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from crucible.errors import BundleError, GapError
+from crucible.features.engine import compute_features, warmup_bars
+from crucible.market.live import recent_bars, require_fresh
+from crucible.market.source import Source
+from crucible.models.bundle import Bundle
+
+_LARGEST_RETURN = 0.5
+_FEWEST_FEATURES = 0.5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A forecast.
+
+    Attributes
+    ----------
+    value : float
+        In the topic's units: a price, or a log return.
+    time : datetime
+        The prediction time t: the close of the newest bar, UTC.
+    log_return : float
+        What the model said.
+    """
+
+    value: float
+    time: datetime
+    log_return: float
+
+
+class Predictor:
+    """Predicts with one bundle."""
+
+    def __init__(self, bundle: Bundle, source: Source) -> None:
+        self.bundle = bundle
+        self._source = source
+
+    def predict(self, now: datetime) -> Prediction:
+        """Fetch the warm-up bars, compute the features and predict.
+
+        Parameters
+        ----------
+        now : datetime
+            The present; only bars that have closed by then count.
+
+        Raises
+        ------
+        StaleError
+            If the newest bar is older than the recipe allows.
+        GapError
+            If so many bars are missing that most features are.
+        SourceError
+            If the exchange does not answer.
+        BundleError
+            If the model's answer makes no sense.
+        """
+        recipe = self.bundle.manifest.recipe
+        data = recipe.data
+        bars = recent_bars(self._source, data.symbol, data.interval, warmup_bars(recipe), at=now)
+        require_fresh(bars, data.interval, now, recipe.deploy.max_staleness)
+        time: datetime = bars["open_time"][-1].as_py() + data.interval
+        frame = compute_features(bars, recipe, at=time)
+        known = float(np.isfinite(frame.values[0]).mean())
+        if known < _FEWEST_FEATURES:
+            raise GapError(
+                f"Only {known:.0%} of the features are known at {time.isoformat()}: too many bars are missing."
+            )
+        predicted = float(self.bundle.predict(frame.values)[0])
+        if not math.isfinite(predicted) or abs(predicted) > _LARGEST_RETURN:
+            raise BundleError(f"The model predicts a log return of {predicted}, which cannot be meant.")
+        value = float(frame.close[0]) * math.exp(predicted) if recipe.topic.target == "price" else predicted
+        return Prediction(value, time.astimezone(UTC), predicted)
