@@ -14,8 +14,18 @@ import click
 @click.option(
     "--json", "as_json", is_flag=True, help='Print JSON; infinities and NaN become the strings "Infinity", "NaN".'
 )
-@click.option("--epoch-minutes", default=5.0, show_default=True, help="Length of an epoch, for the annualised return.")
-@click.option("--expected-epochs", type=int, help="How many predictions there should be, for temporal coverage.")
+@click.option(
+    "--epoch-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Length of an epoch, for the annualised return.",
+)
+@click.option(
+    "--expected-epochs",
+    type=click.IntRange(min=1),
+    help="How many predictions there should be, for temporal coverage.",
+)
 def score(file: Path, as_json: bool, epoch_minutes: float, expected_epochs: int | None) -> None:
     """Grade FILE (Parquet or CSV with the columns y_true and y_pred, log returns).
 

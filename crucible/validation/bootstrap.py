@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crucible.errors import EvaluationError
+
+FEWEST_BLOCKS = 8
+"""With fewer blocks the resamples are too alike to say anything."""
+
 _CHUNK = 4_000_000  # block draws held in memory at once
 
 
@@ -45,20 +50,33 @@ def bootstrap_mean(values: np.ndarray, *, block: int, draws: int, seed: int) -> 
         Number of resamples.
     seed : int
         Equal seeds give equal results.
+
+    Raises
+    ------
+    EvaluationError
+        If a value is not finite, or there are fewer than :data:`FEWEST_BLOCKS` blocks. Either would otherwise come
+        out as the smallest possible p-value.
     """
-    n, block = len(values), max(1, min(block, len(values)))
+    n, block = len(values), max(1, block)
+    if not np.isfinite(values).all():
+        raise EvaluationError("A mean cannot be tested where single values are infinite or not a number.")
+    if n < FEWEST_BLOCKS * block:
+        raise EvaluationError(
+            f"{n} rows are {n / block:.1f} blocks of {block}; a test needs at least {FEWEST_BLOCKS}, "
+            f"so {FEWEST_BLOCKS * block} rows."
+        )
     mean = float(values.mean())
-    count = -(-n // block)
-    # the sum of the block that starts at each row, wrapping round the end
-    running = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[: block - 1]]) - mean)])
-    block_sums = running[block : block + n] - running[:n]
+    # the last block of a resample is cut, so that it has n rows like the sample itself
+    full, rest = divmod(n, block)
+    running = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:block]]) - mean)])
+    sums, rest_sums = running[block : block + n] - running[:n], running[rest : rest + n] - running[:n]
     generator = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK // count)
-    parts = [
-        block_sums[generator.integers(n, size=(min(chunk, draws - done), count))].sum(axis=1)
-        for done in range(0, draws, chunk)
-    ]
-    deviations = np.concatenate(parts) / (count * block)
+    chunk = max(1, _CHUNK // (full + 1))
+    parts = []
+    for done in range(0, draws, chunk):
+        starts = generator.integers(n, size=(min(chunk, draws - done), full + 1))
+        parts.append(sums[starts[:, :full]].sum(axis=1) + rest_sums[starts[:, full]])
+    deviations = np.concatenate(parts) / n
     low, high = np.quantile(deviations, [0.025, 0.975])
     return MeanTest(
         mean=mean,
@@ -71,13 +89,16 @@ def bootstrap_mean(values: np.ndarray, *, block: int, draws: int, seed: int) -> 
 
 
 def persistence(values: np.ndarray, *, longest: int) -> int:
-    """Return the first lag at which the autocorrelation of ``values`` is within noise, at most ``longest``."""
+    """Return the first lag at which the autocorrelation of ``values`` is within noise, at most ``longest``.
+
+    Noise is twice the standard error of the autocorrelation of independent values.
+    """
+    last = max(1, min(longest, len(values) - 1))
     centred = values - values.mean()
-    power = float(centred @ centred)
-    if power == 0:
+    # all lags by one Fourier transform (Wiener-Khinchin), padded so that the end does not meet the beginning
+    power = np.abs(np.fft.rfft(centred, 2 * len(values))) ** 2
+    covariance = np.fft.irfft(power, 2 * len(values))[: last + 1]
+    if not covariance[0] > 0:
         return 1
-    bound = 2 / np.sqrt(len(values))
-    for lag in range(1, min(longest, len(values) - 1)):
-        if abs(float(centred[:-lag] @ centred[lag:])) / power < bound:
-            return lag
-    return max(1, min(longest, len(values) - 1))
+    quiet = np.flatnonzero(np.abs(covariance[1:]) / covariance[0] < 2 / np.sqrt(len(values)))
+    return int(quiet[0]) + 1 if len(quiet) else last

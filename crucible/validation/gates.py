@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ import numpy as np
 
 from crucible.errors import EvaluationError
 from crucible.recipe import Recipe
-from crucible.validation.bootstrap import bootstrap_mean, persistence
+from crucible.validation.bootstrap import FEWEST_BLOCKS, bootstrap_mean, persistence
 from crucible.validation.losses import topic_loss
 from crucible.validation.predictions import OutOfSample
 from crucible.validation.scorecard import GRADES, Scorecard, scorecard
@@ -76,10 +77,12 @@ class Verdict:
 
 def select(recipe: Recipe, oos: OutOfSample, scale: np.ndarray) -> str:
     """Return the candidate with the lowest mean topic loss; a baseline only where there is nothing else."""
-    losses = {
+    means = {
         name: float(topic_loss(recipe, oos.y_true, predicted, oos.close, scale).mean())
         for name, predicted in oos.y_pred.items()
     }
+    # not a number compares as neither more nor less, and would win by coming first
+    losses = {name: loss if math.isfinite(loss) else math.inf for name, loss in means.items()}
     learners = {name: loss for name, loss in losses.items() if name not in _BASELINES}
     return min(learners or losses, key=lambda name: losses[name])
 
@@ -127,6 +130,7 @@ def _own_checks(recipe: Recipe, oos: OutOfSample, candidate: str) -> dict[str, b
     expected = recipe.validation.folds * (recipe.validation.test // recipe.data.interval)
     return {
         "every prediction is finite": bool(np.isfinite(predicted).all()),
+        "every price is above zero": bool((oos.close > 0).all()),
         "times ascend without repetition": bool((np.diff(oos.times) > np.timedelta64(0)).all()),
         "every test block has rows": len(np.unique(oos.fold)) == recipe.validation.folds,
         "nine tenths of the expected rows are there": len(predicted) >= 0.9 * expected,
@@ -141,19 +145,31 @@ def _integrity(facts: Mapping[str, bool]) -> GateResult:
 
 
 def _beats_zero(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray) -> GateResult:
+    name, alpha = "beats the zero forecast", recipe.gates.alpha
     zero = topic_loss(recipe, oos.y_true, np.zeros_like(oos.y_true), oos.close, scale)
-    gain = zero - topic_loss(recipe, oos.y_true, oos.y_pred[candidate], oos.close, scale)
+    own = topic_loss(recipe, oos.y_true, oos.y_pred[candidate], oos.close, scale)
+    endless = int((~np.isfinite(zero) | ~np.isfinite(own)).sum())
+    if endless:
+        return GateResult(name, False, 1.0, alpha, f"the {recipe.topic.loss} of {endless} predictions is not finite")
+    gain = zero - own
+    # as long as the targets overlap, and as long as the gains are seen to depend on one another
     least = recipe.gates.block * recipe.horizon_bars
-    block = max(least, persistence(gain, longest=len(gain) // 10))
+    block = max(least, persistence(gain, longest=len(gain) // FEWEST_BLOCKS))
+    if len(gain) < FEWEST_BLOCKS * block:
+        sentence = (
+            f"{len(gain)} rows are too few for a verdict: with blocks of {block} it takes {FEWEST_BLOCKS * block}, "
+            f"so lengthen validation.test or add folds"
+        )
+        return GateResult(name, False, 1.0, alpha, sentence)
     test = bootstrap_mean(gain, block=block, draws=recipe.gates.bootstrap, seed=recipe.validation.seed)
     share = test.mean / float(zero.mean()) if zero.mean() else 0.0
-    passed = test.p_value < recipe.gates.alpha
+    passed = test.p_value < alpha
+    outcome = f"p = {test.p_value:.4f} {'<' if passed else '≥'} {alpha:g}"
     sentence = (
-        f"mean {recipe.topic.loss} is {abs(share):.2%} {'below' if share >= 0 else 'ABOVE'} the zero forecast's, p = "
-        f"{test.p_value:.4f} {'<' if passed else '≥'} {recipe.gates.alpha:g} (blocks of {block} rows, "
-        f"{recipe.gates.bootstrap} draws)"
+        f"mean {recipe.topic.loss} is {abs(share):.2%} {'below' if share >= 0 else 'ABOVE'} the zero forecast's, "
+        f"{outcome} (blocks of {block} rows, {recipe.gates.bootstrap} draws)"
     )
-    return GateResult("beats the zero forecast", passed, test.p_value, recipe.gates.alpha, sentence)
+    return GateResult(name, passed, test.p_value, alpha, sentence)
 
 
 def _minimum_grade(recipe: Recipe, card: Scorecard) -> GateResult:

@@ -95,17 +95,24 @@ def topic_loss(
     close : numpy.ndarray
         Shape (n,): price at the prediction time; a price topic is scored on prices.
     scale : numpy.ndarray
-        Shape (n,): standard deviation of the target as known before the prediction, for ztae and zptae.
+        Shape (n,): standard deviation of the target as known before the prediction, for ztae and zptae. The caller
+        measures it on the training rows of each fold, never on the rows that are judged.
 
     Returns
     -------
     numpy.ndarray
-        Shape (n,).
+        Shape (n,). An absurd prediction may overflow to infinity; the gates refuse it.
+
+    Raises
+    ------
+    EvaluationError
+        If the loss is not defined for such values.
     """
     loss = LOSSES[recipe.topic.loss]
-    if recipe.topic.target == "price":
-        return loss(close * np.exp(y_true), close * np.exp(y_pred), close * scale)
-    return loss(y_true, y_pred, scale)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if recipe.topic.target == "price":
+            return loss(close * np.exp(y_true), close * np.exp(y_pred), close * scale)
+        return loss(y_true, y_pred, scale)
 
 
 def _require(condition: np.ndarray, sentence: str) -> None:

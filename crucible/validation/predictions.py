@@ -40,6 +40,13 @@ class OutOfSample:
     y_true: np.ndarray
     y_pred: dict[str, np.ndarray]
 
+    def __post_init__(self) -> None:
+        columns = {"times": self.times, "fold": self.fold, "close": self.close, "y_true": self.y_true, **self.y_pred}
+        shapes = {name: values.shape for name, values in columns.items()}
+        if len(set(shapes.values())) > 1 or self.times.ndim != 1:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise SchemaError(f"Out-of-sample columns must be lists of equal length, not {listed}.")
+
 
 def write_predictions(path: Path, oos: OutOfSample) -> None:
     """Write ``oos`` as Parquet, atomically: ``time`` (UTC), ``fold``, ``close``, ``y_true``, ``pred_<candidate>``."""
@@ -63,20 +70,20 @@ def read_predictions(path: Path) -> OutOfSample:
     Raises
     ------
     StoreError
-        If the file is missing or damaged.
+        If the file is missing, damaged, or holds other columns.
     """
     try:
         table = pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+        names = [name for name in table.column_names if name.startswith(_PREFIX)]
+        return OutOfSample(
+            times=table["time"].cast(pa.timestamp("us")).to_numpy(),
+            fold=table["fold"].to_numpy(),
+            close=table["close"].to_numpy(),
+            y_true=table["y_true"].to_numpy(),
+            y_pred={name.removeprefix(_PREFIX): table[name].to_numpy() for name in names},
+        )
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read ({error}); materialise `walk_forward` again.") from error
-    names = [name for name in table.column_names if name.startswith(_PREFIX)]
-    return OutOfSample(
-        times=table["time"].cast(pa.timestamp("us")).to_numpy(),
-        fold=table["fold"].to_numpy(),
-        close=table["close"].to_numpy(),
-        y_true=table["y_true"].to_numpy(),
-        y_pred={name.removeprefix(_PREFIX): table[name].to_numpy() for name in names},
-    )
 
 
 def read_score_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -88,26 +95,31 @@ def read_score_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         If the file cannot be read, lacks a column, is empty, or holds anything but finite numbers.
     """
     try:
-        table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path, partitioning=None)
+        # a CSV is told by its name, everything else must be Parquet
+        is_csv = path.suffix.lower() == ".csv"
+        table = pyarrow.csv.read_csv(path) if is_csv else pq.read_table(path, partitioning=None)
+        names = table.column_names
     except FileNotFoundError:
         raise SchemaError(f"There is no file {path}.") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise SchemaError(
-            f"{path} is neither Parquet nor CSV that can be read: {str(error).splitlines()[0]}."
+            f"{path} is neither Parquet nor CSV that can be read: {str(error).splitlines()[0].rstrip('.')}."
         ) from error
-    y_true, y_pred = _numbers(path, table, "y_true"), _numbers(path, table, "y_pred")
-    if not len(y_true):
+    if not table.num_rows:
         raise SchemaError(f"{path} has no rows.")
-    return y_true, y_pred
+    for name in ("y_true", "y_pred"):
+        if names.count(name) != 1:
+            fault = f"has {names.count(name)} columns" if name in names else "has no column"
+            raise SchemaError(f"{path} {fault} {name!r}; it has {', '.join(names)}.")
+    return _numbers(path, table, "y_true"), _numbers(path, table, "y_pred")
 
 
 def _numbers(path: Path, table: pa.Table, name: str) -> np.ndarray:
-    if name not in table.column_names:
-        raise SchemaError(f"{path} has no column {name!r}; it has {', '.join(table.column_names)}.")
     column = table[name]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise SchemaError(f"{path}: column {name!r} holds {column.type}, not numbers.")
-    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    # unsafe only in that an integer above 2**53 is rounded
+    values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise SchemaError(f"{path}: column {name!r} is not a finite number in row {row}.")

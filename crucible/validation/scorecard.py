@@ -136,16 +136,27 @@ def _wilson(share: float, n: float, z: float = 1.96) -> tuple[float, float]:
 
 
 def _correlations(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
-    from scipy.stats import rankdata
-
-    r = _pearson(p, y)
-    rank = _pearson(rankdata(p), rankdata(y))
+    # rounding leaves a trace of variation in a constant, and with it a meaningless correlation of 1
+    defined = _varies(y) and _varies(p)
+    r = _pearson(p, y) if defined else 0.0
+    rank = _pearson(_ranks(p), _ranks(y)) if defined else 0.0
     return {
         "pearson_r": r,
-        "pearson_pvalue": _correlation_pvalue(r, len(y), _varies(y) and _varies(p)),
+        "pearson_pvalue": _correlation_pvalue(r, len(y), defined),
         "spearman_r": rank,
-        "spearman_pvalue": _correlation_pvalue(rank, len(y), _varies(y) and _varies(p)),
+        "spearman_pvalue": _correlation_pvalue(rank, len(y), defined),
     }
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 1, ties sharing their mean; several times faster than scipy's on a million values."""
+    order = np.argsort(values)
+    ordered = values[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    length = np.diff(np.append(first, len(values)))
+    ranks = np.empty(len(values))
+    ranks[order] = np.repeat(first + (length + 1) / 2, length)
+    return ranks
 
 
 def _varies(values: np.ndarray) -> bool:
@@ -166,9 +177,7 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 def _correlation_pvalue(r: float, n: int, defined: bool) -> float:
     from scipy.special import betainc
 
-    if not defined or n < 2:
-        return 1.0
-    if n == 2:
+    if not defined or n <= 2:
         return 1.0
     # r is Beta(n/2 - 1, n/2 - 1) on [-1, 1] where there is no correlation
     half = n / 2 - 1
@@ -201,7 +210,7 @@ def _improvements(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
 
 
 def _squash(z: np.ndarray) -> np.ndarray:
-    return np.tanh(np.abs(z) ** 3) * np.sign(z)
+    return np.tanh(z * z * z)  # tanh and cube are odd, so the sign takes care of itself
 
 
 def _returns(y: np.ndarray, p: np.ndarray, epoch_minutes: float) -> dict[str, float]:

@@ -1,133 +1,162 @@
+import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from crucible.errors import EvaluationError, SchemaError, StoreError
-from crucible.validation.bootstrap import bootstrap_mean, persistence
+from crucible.errors import EvaluationError
+from crucible.recipe import Recipe
 from crucible.validation.gates import judge, select
-from crucible.validation.predictions import OutOfSample, read_predictions, read_score_file, write_predictions
 
-ROWS = 14_400
-
-
-def sample(recipe, *, correlation, seed=0, rows=ROWS):
-    generator = np.random.default_rng(seed)
-    scale = 1e-3
-    signal, noise = generator.normal(size=(2, rows))
-    y = scale * (correlation * signal + np.sqrt(1 - correlation**2) * noise)
-    times = np.datetime64("2026-01-01T00:05", "us") + np.arange(rows) * np.timedelta64(recipe.data.interval)
-    oos = OutOfSample(
-        times=times,
-        fold=np.arange(rows) * recipe.validation.folds // rows,
-        close=np.full(rows, 100.0),
-        y_true=y,
-        y_pred={
-            "zero": np.zeros(rows),
-            "ridge": scale * correlation * signal,
-            "mean": scale * generator.normal(size=rows),
-        },
-    )
-    return oos, np.full(rows, scale)
+PURGED = "no label reaches its test block"
 
 
 def gate(verdict, name):
     return next(item for item in verdict.gates if item.name == name)
 
 
-def test_real_skill_passes_and_is_selected(recipe):
-    oos, scale = sample(recipe, correlation=0.1)
+def changed(recipe, **sections):
+    values = recipe.model_dump(mode="json")
+    for section, changes in sections.items():
+        values[section] |= changes
+    return Recipe.model_validate(values)
+
+
+def test_real_skill_passes_and_is_selected(recipe, make_oos):
+    oos, scale = make_oos(recipe)
     assert select(recipe, oos, scale) == "ridge"
-    verdict, card = judge(recipe, oos, "ridge", scale, {"no label reaches its test block": True})
+    verdict, card = judge(recipe, oos, "ridge", scale, {PURGED: True})
     assert verdict.passed, verdict.reasons
     assert verdict.grade == card.grade
     assert verdict.reasons == ()
-    assert json.loads(json.dumps(verdict.to_json()))["passed"] is True
+    assert "below the zero forecast's" in gate(verdict, "beats the zero forecast").sentence
 
 
-def test_noise_is_refused_with_the_reason(recipe):
-    oos, scale = sample(recipe, correlation=0.1)
+def test_a_verdict_is_plain_json_and_a_table(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    verdict, _ = judge(recipe, oos, "mean", scale, {PURGED: True})
+    values = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
+    assert values["passed"] is False
+    assert values["reasons"] == list(verdict.reasons)
+    assert [item["name"] for item in values["gates"]] == [item.name for item in verdict.gates]
+    text = io.StringIO()
+    Console(file=text, width=200).print(verdict.table())
+    assert "mean: refused, grade" in text.getvalue()
+    for item in verdict.gates:
+        assert item.sentence in text.getvalue()
+
+
+def test_noise_is_refused_with_the_reason(recipe, make_oos):
+    oos, scale = make_oos(recipe)
     verdict, _ = judge(recipe, oos, "mean", scale, {})
     assert not verdict.passed
     assert "ABOVE the zero forecast" in gate(verdict, "beats the zero forecast").sentence
 
 
-def test_what_is_too_good_is_refused(recipe):
-    oos, scale = sample(recipe, correlation=0.4)
+def test_a_baseline_is_selected_only_where_there_is_nothing_else(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    noise = {"zero": oos.y_pred["zero"], "mean": oos.y_pred["mean"]}
+    assert select(recipe, replace(oos, y_pred=noise), scale) == "mean"  # though zero has the lower loss
+    assert select(recipe, replace(oos, y_pred={"zero": oos.y_pred["zero"]}), scale) == "zero"
+
+
+def test_what_is_too_good_is_refused(recipe, make_oos):
+    oos, scale = make_oos(recipe, correlation=0.4)
     verdict, _ = judge(recipe, oos, "ridge", scale, {})
     assert [item.name for item in verdict.gates if not item.passed] == ["not too good to be true"]
     assert "look for a leak" in verdict.reasons[0]
 
 
-def test_broken_integrity_is_named(recipe):
-    oos, scale = sample(recipe, correlation=0.1)
-    verdict, _ = judge(recipe, oos, "ridge", scale, {"no label reaches its test block": False})
-    assert verdict.reasons == ("it does not hold that no label reaches its test block",)
+def test_the_alarm_level_depends_on_the_horizon(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    verdict, _ = judge(recipe, oos, "ridge", scale, {})
+    assert gate(verdict, "not too good to be true").threshold == 0.56
+    hours = changed(recipe, topic={"testnet": 9077, "mainnet": None, "horizon": "8h"})
+    verdict, _ = judge(hours, oos, "ridge", scale, {})
+    assert gate(verdict, "not too good to be true").threshold == 0.58
+
+
+def test_a_grade_below_the_minimum_is_refused(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    strict = changed(recipe, gates={"minimum_grade": "A+"})
+    verdict, card = judge(strict, oos, "ridge", scale, {})
+    assert verdict.reasons == (f"grade {card.grade} ({card.num_passed} of 7), A+ is required",)
+    assert gate(verdict, "minimum grade").threshold == 7
+
+
+def test_broken_integrity_is_named(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    verdict, _ = judge(recipe, oos, "ridge", scale, {PURGED: False})
+    assert verdict.reasons == (f"it does not hold that {PURGED}",)
     oos.y_pred["ridge"][5] = np.nan
     verdict, _ = judge(recipe, oos, "ridge", scale, {})
     assert verdict.grade == "F"
     assert "every prediction is finite" in verdict.reasons[0]
-    third = OutOfSample(
-        oos.times[::3], oos.fold[::3], oos.close[::3], oos.y_true[::3], {"zero": oos.y_pred["zero"][::3]}
-    )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda oos: {"times": np.sort(np.append(oos.times[1:], oos.times[7]))}, "times ascend without repetition"),
+        (lambda oos: {"fold": np.minimum(oos.fold, 1)}, "every test block has rows"),
+        (lambda oos: {"close": np.where(oos.fold == 0, 0.0, oos.close)}, "every price is above zero"),
+        (lambda oos: {"y_pred": {"ridge": np.full(len(oos.times), 1e-4)}}, "predictions vary"),
+    ],
+)
+def test_every_integrity_check_can_fail(recipe, make_oos, change, words):
+    oos, scale = make_oos(recipe)
+    verdict, _ = judge(recipe, replace(oos, **change(oos)), "ridge", scale, {})
+    assert verdict.reasons[0] == f"it does not hold that {words}"
+
+
+def test_a_third_of_the_rows_is_not_enough(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    third = replace(
+        oos, times=oos.times[::3], fold=oos.fold[::3], close=oos.close[::3], y_true=oos.y_true[::3],
+        y_pred={"zero": oos.y_pred["zero"][::3]},
+    )  # fmt: skip
     verdict, _ = judge(recipe, third, "zero", scale[::3], {})
     assert "nine tenths of the expected rows" in verdict.reasons[0]
 
 
-def test_an_unknown_candidate_is_refused(recipe):
-    oos, scale = sample(recipe, correlation=0.1)
+def test_one_absurd_prediction_whose_loss_is_infinite_is_refused(recipe, make_oos):
+    # its gain is minus infinity; every comparison with it is false, which once counted as the smallest p-value
+    oos, scale = make_oos(recipe)
+    oos.y_pred["ridge"][7] = 1000.0
+    verdict, _ = judge(recipe, oos, "ridge", scale, {})
+    assert verdict.reasons == ("the sqe of 1 predictions is not finite",)
+    assert select(recipe, oos, scale) == "mean"
+
+
+def test_too_few_blocks_for_a_verdict_are_refused(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    day = changed(
+        recipe, topic={"testnet": 9077, "mainnet": None, "horizon": "1d"}, gates={"block": 10}
+    )  # 2,880 rows per block, of 14,400
+    verdict, _ = judge(day, oos, "ridge", scale, {})
+    (reason,) = verdict.reasons
+    assert reason.startswith("14400 rows are too few for a verdict: with blocks of 2880 it takes 23040, so lengthen")
+
+
+def test_an_unknown_candidate_is_refused(recipe, make_oos):
+    oos, scale = make_oos(recipe)
     with pytest.raises(EvaluationError, match="no predictions of 'lightgbm'"):
         judge(recipe, oos, "lightgbm", scale, {})
 
 
-def test_the_bootstrap_is_calibrated_where_a_naive_test_is_not():
-    horizon, runs = 12, 300
-    rejected = naive = 0
-    for seed in range(runs):
-        steps = np.random.default_rng(seed).normal(size=1500 + horizon)
-        overlapping = np.convolve(steps, np.ones(horizon), mode="valid")[:1500]
-        rejected += bootstrap_mean(overlapping, block=2 * horizon, draws=300, seed=seed).p_value < 0.05
-        naive += overlapping.mean() / (overlapping.std() / np.sqrt(1500)) > 1.645
-    assert 0.02 <= rejected / runs <= 0.10  # nominal 5 %, standard error 1.3 points
-    assert naive / runs > 0.20
-
-
-def test_the_bootstrap_is_reproducible_and_finds_a_real_mean():
-    values = np.random.default_rng(1).normal(0.1, 1, 3000)
-    one, two = (bootstrap_mean(values, block=4, draws=500, seed=3) for _ in range(2))
-    assert one == two
-    assert one.p_value < 0.01
-    assert one.low < values.mean() < one.high
-
-
-def test_persistence_measures_how_long_neighbours_depend():
-    noise = np.random.default_rng(2).normal(size=20_000)
-    assert persistence(noise, longest=500) <= 3
-    assert 25 <= persistence(np.convolve(noise, np.ones(30), mode="valid"), longest=500) <= 60
-    assert persistence(np.ones(50), longest=10) == 1
-
-
-def test_predictions_survive_their_file(recipe, tmp_path):
-    oos, _ = sample(recipe, correlation=0.1, rows=100)
-    write_predictions(tmp_path / "p.parquet", oos)
-    again = read_predictions(tmp_path / "p.parquet")
-    assert np.array_equal(again.times, oos.times)
-    assert again.y_pred.keys() == oos.y_pred.keys()
-    assert np.array_equal(again.y_pred["ridge"], oos.y_pred["ridge"])
-    (tmp_path / "p.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(StoreError, match="materialise `walk_forward` again"):
-        read_predictions(tmp_path / "p.parquet")
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [("y_true,other\n1,2\n", "no column 'y_pred'"), ("y_true,y_pred\n1,up\n", "not numbers"),
-     ("y_true,y_pred\n1.0,2.0\n1.0,nan\n", "not a finite number in row 1"), ("y_true,y_pred\n", "no rows|not numbers")],
-)  # fmt: skip
-def test_bad_score_files_are_one_sentence(tmp_path, text, words):
-    (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(SchemaError, match=words) as caught:
-        read_score_file(tmp_path / "s.csv")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(SchemaError, match="There is no file"):
-        read_score_file(tmp_path / "absent.parquet")
+def test_candidates_without_skill_are_promoted_no_oftener_than_alpha_says(recipe, make_oos):
+    # the best case for a false pass: predictions so small that they cost nothing, over overlapping targets
+    horizon = 12
+    hour = changed(recipe, topic={"testnet": 9077, "mainnet": None, "horizon": "1h"}, gates={"bootstrap": 200})
+    oos, scale = make_oos(recipe, rows=3000)
+    passed = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        steps, views = generator.normal(0, 1e-3, size=(2, 3000 + horizon))
+        y = np.convolve(steps, np.ones(horizon), mode="valid")[:3000]
+        view = 1e-3 * np.convolve(views, np.ones(horizon), mode="valid")[:3000]
+        verdict, _ = judge(hour, replace(oos, y_true=y, y_pred={"ridge": view}), "ridge", scale, {})
+        passed += gate(verdict, "beats the zero forecast").passed
+    assert 0 < passed / 200 <= 0.09  # nominal 5 %, standard error 1.5 points
