@@ -30,7 +30,7 @@ submissions = dg.AssetSpec(
     deps=[deployment],
     group_name="chain",
     kinds={"sqlite"},
-    description="What the worker sent and what the chain said: `crucible fleet journal RECIPE`. Written by the worker, never "
-    "by Dagster.",
+    description="What the worker sent and what the chain said; written by the worker, never by Dagster. "
+    "See `crucible fleet journal RECIPE`.",
     partitions_def=RECIPES,
 )

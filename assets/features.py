@@ -26,7 +26,7 @@ def features(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(dataset.y),
-            "dagster/column_schema": columns({name: "double" for name in ("t", "close", "target", *dataset.names)}),
+            "dagster/column_schema": columns(dict.fromkeys(("t", "close", "target", *dataset.names), "double")),
             "features": table(described),
             "warm-up bars": warmup_bars(recipe),
             "feature digest": feature_digest(recipe),

@@ -12,7 +12,7 @@ from resources.home import Home
 
 @dg.asset(partitions_def=RECIPES, group_name="market", kinds={"parquet"}, owners=["team:lab"], pool="bars")
 def bars(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
-    """OHLCV bars of the recipe's symbol: immutable monthly Parquet, brought up to date by requesting only what lacks."""
+    """OHLCV bars of the recipe's symbol: immutable monthly Parquet; only what lacks is requested."""
     recipe = home.recipe(context.partition_key)
     report = stages.fetch_bars(home.settings, recipe)
     coverage = BarStore(home.settings.bars).coverage(stages.series_of(recipe))

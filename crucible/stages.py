@@ -23,7 +23,7 @@ from crucible.features.engine import feature_digest
 from crucible.market.ingest import IngestReport, ingest
 from crucible.market.source import open_source
 from crucible.market.store import BarStore, Series
-from crucible.models.bundle import Bundle, Training, load_bundle, write_bundle
+from crucible.models.bundle import Bundle, Training, write_bundle
 from crucible.models.candidates import build_model
 from crucible.process import write_json
 from crucible.recipe import Recipe

@@ -1,12 +1,13 @@
 """Wallets at rest: one encrypted file each (scrypt, AES-256-GCM), readable by their owner only.
 
-The passphrase comes from ``CRUCIBLE_KEYSTORE_PASSPHRASE``, or from the file ``.passphrase`` beside the wallets, which is
-made with a random value when neither exists. Keep that file elsewhere, or set the variable, where others can read
+The passphrase comes from ``CRUCIBLE_KEYSTORE_PASSPHRASE``, or from the file ``.passphrase`` beside the wallets, which
+is made with a random value when neither exists. Keep that file elsewhere, or set the variable, where others can read
 the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -95,10 +96,9 @@ class Keystore:
             return stated
         path = self.folder / ".passphrase"
         if not path.exists():
-            try:
+            # another process may make it at the same moment; that one counts then
+            with contextlib.suppress(FileExistsError):
                 _write_private(path, secrets.token_urlsafe(32) + "\n")
-            except FileExistsError:
-                pass  # another process made it at the same moment; that one counts
         try:
             return path.read_text().strip()
         except OSError as error:

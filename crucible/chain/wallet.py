@@ -17,8 +17,7 @@ class Wallet:
 
         try:
             self._wallet: Any = LocalWallet.from_mnemonic(mnemonic, prefix=PREFIX)
-        except Exception as error:
-            # the library's own message could quote the mnemonic
+        except Exception as error:  # noqa: BLE001 -- whatever it raises, its message could quote the mnemonic
             raise WalletError(f"This is no valid mnemonic ({type(error).__name__}).") from None
         self.address = str(self._wallet.address())
         self.public: bytes = self._wallet.public_key().public_key_bytes

@@ -64,7 +64,7 @@ def decode(content: bytes) -> Transaction:
         if len(auth.signer_infos) != 1 or len(raw.signatures) != 1 or not body.messages:
             raise ValueError("one signer and at least one message are needed")
         transaction.public  # noqa: B018 -- decodes the key now, so that a damaged one is a decoding error
-    except Exception as error:  # noqa: BLE001 -- whatever the decoder says, the chain answers with one code
+    except Exception as error:
         raise sdk(2, f"tx parse error: {error}") from error
     return transaction
 

@@ -142,9 +142,8 @@ class Core:
         for topic in self.topics.values():
             events += topic.end_block(self.height, time)
         self._recheck()
-        for held in (self.results, self.times):
-            for old in list(held)[: max(len(held) - _KEPT, 0)]:
-                del held[old]  # type: ignore[attr-defined]
+        self.results = dict(list(self.results.items())[-_KEPT:]) if len(self.results) > 2 * _KEPT else self.results
+        self.times = dict(list(self.times.items())[-_KEPT:]) if len(self.times) > 2 * _KEPT else self.times
         for listener in self.listeners:
             listener(self.height, events)
         return events
@@ -185,7 +184,7 @@ class Core:
         )
 
     def _recheck(self) -> None:
-        # as CometBFT does after each block: the pending state starts from the committed one, and what no longer fits goes
+        # as CometBFT does after each block: pending starts from committed, and what no longer fits goes
         self._checked = self.ledger.copy()
         kept = []
         for height, transaction in self._pending:

@@ -146,8 +146,8 @@ class Topic:
             nonce.without = dict(zip(addresses, one_outs(values).tolist(), strict=True))
         ids = {"topic_id": self.spec.id, "nonce_block_height": nonce.height}
         return [
-            typed("EventWorkerLastCommitSet", topic_id=self.spec.id, block_height=nonce.height + self.spec.worker_window,
-                  nonce={"block_height": str(nonce.height)}),
+            typed("EventWorkerLastCommitSet", topic_id=self.spec.id, nonce={"block_height": str(nonce.height)},
+                  block_height=nonce.height + self.spec.worker_window),
             typed("EventWorkerSubmissionWindowClosed", **ids),
         ]  # fmt: skip
 
@@ -177,8 +177,8 @@ class Topic:
         common = {"actor_type": INFERER, "topic_id": topic, "addresses": addresses}
         bundle = {name: str(value) for name, value in nonce.network_losses.items() if ":" not in name}
         return [
-            typed("EventNetworkLossSet", topic_id=topic, block_height=nonce.height, nonce={"block_height": str(nonce.height)},
-                  bundle=bundle),
+            typed("EventNetworkLossSet", topic_id=topic, block_height=nonce.height,
+                  nonce={"block_height": str(nonce.height)}, bundle=bundle),
             typed("EventScoresSet", block_height=nonce.height, scores=[nonce.scores[a] for a in addresses], **common),
             typed("EventEMAScoresSet", nonce=nonce.height, scores=[self.emas[a] for a in addresses],
                   is_active=["true"] * len(addresses), **common),

@@ -12,8 +12,15 @@ from typing import Any
 
 from crucible.errors import ProcessError
 
-_LOCATION = "query { workspaceOrError { __typename ... on Workspace { locationEntries { loadStatus locationOrLoadError \
-{ __typename ... on PythonError { message } } } } } }"
+_LOCATION = """
+query {
+  workspaceOrError {
+    ... on Workspace {
+      locationEntries { loadStatus locationOrLoadError { __typename ... on PythonError { message } } }
+    }
+  }
+}
+"""
 
 _LAUNCH = """
 mutation ($params: ExecutionParams!) {
@@ -37,7 +44,9 @@ query ($id: ID!) {
 _FAILURE = """
 query ($id: ID!) {
   logsForRun(runId: $id) {
-    ... on EventConnection { events { ... on ExecutionStepFailureEvent { stepKey error { message causes { message } } } } }
+    ... on EventConnection {
+      events { ... on ExecutionStepFailureEvent { stepKey error { message causes { message } } } }
+    }
   }
 }
 """

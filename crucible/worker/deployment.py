@@ -140,7 +140,7 @@ def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> A
         time.sleep(0.2)
     last = read_actual(settings, deployment.recipe)
     why = (
-        f"its last word was: {last.message or last.state} ({datetime.fromtimestamp(last.beat, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+        f"its last word was: {last.message or last.state} ({datetime.fromtimestamp(last.beat, UTC):%H:%M:%S} UTC)"
         if last
         else "no worker has started; is a fleet running? Start `crucible up` or `crucible fleet run`"
     )

@@ -37,7 +37,8 @@ class _Worker:
 class Fleet:
     """Reconciles the desired deployments of a home with running workers until :meth:`stop`.
 
-    A new generation does not restart a worker: it swaps its bundle itself, between epochs. Another wallet or topic does.
+    A new generation does not restart a worker: it swaps its bundle itself, between epochs. Another wallet or topic
+    does.
 
     Parameters
     ----------

@@ -44,9 +44,10 @@ TERMINAL = frozenset(state for state, following in FOLLOWS.items() if not follow
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS submission (
-    chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, role TEXT NOT NULL, address TEXT NOT NULL, nonce INTEGER NOT NULL,
-    state TEXT NOT NULL, window_end INTEGER NOT NULL, value REAL, predicted_for TEXT, bundle TEXT, model_version INTEGER,
-    tx_hash TEXT, tx_content BLOB, sequence INTEGER, height INTEGER, code INTEGER, score REAL, reason TEXT,
+    chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, role TEXT NOT NULL, address TEXT NOT NULL,
+    nonce INTEGER NOT NULL, state TEXT NOT NULL, window_end INTEGER NOT NULL, value REAL, predicted_for TEXT,
+    bundle TEXT, model_version INTEGER, tx_hash TEXT, tx_content BLOB, sequence INTEGER, height INTEGER,
+    code INTEGER, score REAL, reason TEXT,
     seen_at TEXT NOT NULL, updated_at TEXT NOT NULL,
     PRIMARY KEY (chain_id, topic_id, role, address, nonce)
 ) STRICT;
@@ -143,8 +144,9 @@ class Journal:
         with self._transaction() as write:
             now = self._now()
             inserted = write.execute(
-                "INSERT OR IGNORE INTO submission (chain_id, topic_id, role, address, nonce, state, window_end, seen_at, "
-                "updated_at) VALUES (?, ?, ?, ?, ?, 'seen', ?, ?, ?)",
+                "INSERT OR IGNORE INTO submission "
+                "(chain_id, topic_id, role, address, nonce, state, window_end, seen_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, 'seen', ?, ?, ?)",
                 (*self._key, nonce, window_end, now, now),
             )
             if inserted.rowcount:
@@ -171,7 +173,8 @@ class Journal:
             columns = {**changes, "state": state, "updated_at": now}
             assignments = ", ".join(f"{name} = ?" for name in columns)
             write.execute(
-                f"UPDATE submission SET {assignments} WHERE (chain_id, topic_id, role, address) = (?, ?, ?, ?) AND nonce = ?",
+                f"UPDATE submission SET {assignments} "
+                "WHERE (chain_id, topic_id, role, address) = (?, ?, ?, ?) AND nonce = ?",
                 (*columns.values(), *self._key, nonce),
             )
             self._note(write, nonce, state, now, str(changes.get("reason") or changes.get("tx_hash") or ""))

@@ -221,8 +221,8 @@ class Worker:
         gas = int(await client.simulate(unsigned(message, wallet, account.sequence)) * 1.3)
         timeout = await client.height() + 20
         signed = sign(
-            message, wallet, chain_id=self._settings.chain_id, number=account.number, sequence=account.sequence, gas=gas,
-            fee=self._fee.amount(gas, await client.gas_price()), timeout_height=timeout,
+            message, wallet, chain_id=self._settings.chain_id, number=account.number, sequence=account.sequence,
+            gas=gas, fee=self._fee.amount(gas, await client.gas_price()), timeout_height=timeout,
         )  # fmt: skip
         await client.broadcast(signed.content, signed.hash)
         while (found := await client.find(signed.hash)) is None:

@@ -186,7 +186,7 @@ class Submitter:
         )
 
     async def _broadcast(self, row: Row, attempts: int = 3) -> Row:
-        """Send the signed bytes; when there is no answer the row stays ``signed`` and is looked up before it is resent."""
+        """Send the signed bytes; with no answer the row stays ``signed``, to be looked up before it is sent again."""
         assert row.tx_content is not None
         assert row.tx_hash is not None
         try:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from itertools import pairwise
 
 import dagster as dg
 import pytest
@@ -18,14 +19,17 @@ def test_everything_resolves(defs):
 
 def test_loading_the_definitions_imports_nothing_heavy(pytestconfig):
     heavy = "{'mlflow', 'great_expectations', 'lightgbm', 'catboost', 'matplotlib', 'ccxt', 'sklearn', 'pandas'}"
-    script = f"import sys, pipelines.definitions; bad = {heavy} & set(sys.modules); sys.exit(f'imported {{bad}}' if bad else 0)"
+    script = (
+        f"import sys, pipelines.definitions; bad = {heavy} & set(sys.modules);"
+        "sys.exit(f'imported {bad}' if bad else 0)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=pytestconfig.rootpath)
 
 
 def test_the_graph_reads_as_the_picture(defs):
     graph = defs.resolve_asset_graph()
     order = ["bars", "features", "walk_forward", "evaluation", "challenger", "champion", "deployment", "submissions"]
-    for left, right in zip(order, order[1:], strict=False):
+    for left, right in pairwise(order):
         assert graph.get(dg.AssetKey(right)).parent_keys == {dg.AssetKey(left)}
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(order)
 
@@ -33,11 +37,7 @@ def test_the_graph_reads_as_the_picture(defs):
 def test_every_recipe_is_a_partition_and_has_a_retraining_schedule(defs):
     names = ["btc_usd_1d", "btc_usd_5min", "btc_usd_8h"]
     assert sorted(defs.resolve_asset_graph().get(dg.AssetKey("bars")).partitions_def.get_partition_keys()) == names
-    schedules = (
-        {schedule.name: schedule.cron_schedule for schedule in defs.resolve_all_schedules()}
-        if hasattr(defs, "resolve_all_schedules")
-        else {name: defs.resolve_schedule_def(name).cron_schedule for name in (f"retrain_{n}" for n in names)}
-    )
+    schedules = {f"retrain_{name}": defs.resolve_schedule_def(f"retrain_{name}").cron_schedule for name in names}
     assert schedules == {
         "retrain_btc_usd_1d": "30 3 * * 1",
         "retrain_btc_usd_5min": "0 3 * * *",

@@ -38,5 +38,5 @@ def test_sleeping_moves_a_manual_clock_and_tells_its_listeners():
 
 @pytest.mark.parametrize("text", ["", "noon", "2026-02-01@1x60", "2026-02-01T00:00:00Z@1x0", "2026-02-01T00:00:00Z@x"])
 def test_nonsense_is_refused_in_one_sentence(text):
-    with pytest.raises(SettingsError, match="clock|CLOCK"):
+    with pytest.raises(SettingsError, match=r"clock|CLOCK"):
         parse_clock(text)
