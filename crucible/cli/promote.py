@@ -27,12 +27,17 @@ def promote(recipe: str, number: int | None, override: str | None, listing: bool
 
     settings = Settings.load()
     if listing:
+        found = versions(settings, recipe)
+        if not found:
+            raise RegistryError(f"Model {recipe} has no versions; materialise `challenger` of that recipe first.")
         table = Table("version", "aliases", "candidate", "grade", "verdict", "bundle", title=recipe)
-        for version in versions(settings, recipe):
+        for version in found:
             tags = [version.tags.get(name, "") for name in ("candidate", "grade", "verdict", "bundle_sha256")]
             table.add_row(str(version.number), ", ".join(version.aliases), *tags[:3], tags[3][:12])
         Console().print(table)
         return
+    if override is not None and not override.strip():
+        raise click.UsageError("--override needs a reason; it is kept with the version.")
     chosen = number if number is not None else alias_version(settings, recipe, CHALLENGER)
     if chosen is None:
         raise RegistryError(f"Model {recipe} has no @challenger; materialise `challenger`, or name a --version.")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crucible.clock import SystemClock
+from crucible.registry.store import client, refusals
 from crucible.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+_METRICS_PER_BATCH, _PARAMS_PER_BATCH = 1000, 100  # MLflow refuses more
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,15 @@ class CandidateRun:
         Metrics over all blocks.
     plots : dict of str to bytes
         PNG files by name.
+    files : dict of str to bytes
+        Other files by file name, such as the candidate's out-of-sample predictions.
     """
 
     params: Mapping[str, Any]
     folds: Sequence[Mapping[str, float]]
     metrics: Mapping[str, float]
     plots: Mapping[str, bytes]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,62 +83,64 @@ class EvaluationRun:
     candidates: Mapping[str, CandidateRun]
 
 
-def client(settings: Settings) -> MlflowClient:
-    """Return an MLflow client on the home's store; the first call ever creates the store."""
-    return _client(settings.tracking_uri, settings.mlruns)
-
-
-@cache
-def _client(uri: str, folder: Path) -> MlflowClient:
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ["DO_NOT_TRACK"] = "true"
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    folder.mkdir(parents=True, exist_ok=True)
-    from mlflow.tracking import MlflowClient
-
-    # MLflow creates its tables when a store is opened; two processes that do so at once ruin each other
-    with (folder / ".migration.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        opened = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        opened.search_experiments(max_results=1)
-        opened.search_registered_models(max_results=1)
-    return opened
-
-
 def log_evaluation(settings: Settings, run: EvaluationRun) -> str:
     """Log an evaluation and return the parent run's id.
 
-    Metrics of a run are sent in one batch: five milliseconds each would add up.
+    A run's metrics are sent in one batch, and its files as one folder: five milliseconds each would add up. A run
+    that is interrupted is marked as failed.
+
+    Raises
+    ------
+    RegistryError
+        If the store or the disk refuses.
     """
     mlflow = client(settings)
-    experiment = _experiment(mlflow, settings, run.experiment)
-    parent = mlflow.create_run(experiment, run_name=f"evaluation {run.tags['evaluation']}", tags=dict(run.tags))
-    run_id: str = parent.info.run_id
-    _log(mlflow, run_id, run.params, [(run.metrics, 0)])
-    _log_dataset(mlflow, run_id, run.dataset)
-    for path in run.files:
-        mlflow.log_artifact(run_id, str(path))
-    for name, text in run.texts.items():
-        mlflow.log_text(run_id, text, name)
-    _log_plots(mlflow, settings, run_id, run.plots)
-    for name, candidate in run.candidates.items():
-        tags = {"mlflow.parentRunId": run_id, "candidate": name}
-        child = mlflow.create_run(experiment, run_name=name, tags=tags).info.run_id
-        _log(mlflow, child, candidate.params, [*((fold, step) for step, fold in enumerate(candidate.folds)),
-                                               (candidate.metrics, 0)])  # fmt: skip
-        _log_dataset(mlflow, child, run.dataset)
-        _log_plots(mlflow, settings, child, candidate.plots)
-        mlflow.set_terminated(child)
-    mlflow.set_terminated(run_id)
+    with refusals(f"The evaluation of {run.experiment} cannot be logged"):
+        experiment = _experiment(mlflow, settings, run.experiment)
+        with _started(mlflow, experiment, f"evaluation {run.tags['evaluation']}", run.tags) as run_id:
+            _log(mlflow, run_id, run.params, [(run.metrics, 0)])
+            _log_dataset(mlflow, run_id, run.dataset)
+            texts = {name: text.encode() for name, text in run.texts.items()}
+            _log_files(mlflow, run_id, {**texts, **_png(run.plots)}, run.files)
+            for name, candidate in run.candidates.items():
+                tags = {"mlflow.parentRunId": run_id, "candidate": name}
+                with _started(mlflow, experiment, name, tags) as child:
+                    steps = [*((fold, step) for step, fold in enumerate(candidate.folds)), (candidate.metrics, 0)]
+                    _log(mlflow, child, candidate.params, steps)
+                    _log_dataset(mlflow, child, run.dataset)
+                    _log_files(mlflow, child, {**candidate.files, **_png(candidate.plots)})
     return run_id
 
 
+@contextmanager
+def _started(mlflow: MlflowClient, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[str]:
+    run_id: str = mlflow.create_run(experiment, run_name=name, tags=dict(tags)).info.run_id
+    try:
+        yield run_id
+    except BaseException:
+        mlflow.set_terminated(run_id, status="FAILED")
+        raise
+    mlflow.set_terminated(run_id)
+
+
 def _experiment(mlflow: MlflowClient, settings: Settings, name: str) -> str:
+    from mlflow.entities import LifecycleStage
+    from mlflow.exceptions import MlflowException
+
     found = mlflow.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    # stated explicitly: MLflow would otherwise put it below whatever folder the process was started in
-    return str(mlflow.create_experiment(name, artifact_location=(settings.mlruns / "artifacts" / name).as_uri()))
+    if found is None:
+        # stated explicitly: MLflow would otherwise put it below whatever folder the process was started in
+        location = (settings.mlruns / "artifacts" / name).as_uri()
+        try:
+            return str(mlflow.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            # another process was quicker by a moment
+            found = mlflow.get_experiment_by_name(name)
+    if found.lifecycle_stage == LifecycleStage.DELETED:
+        mlflow.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
 
 
 def _log(
@@ -141,11 +149,16 @@ def _log(
     from mlflow.entities import Metric, Param
 
     now = int(SystemClock().now().timestamp() * 1000)
-    mlflow.log_batch(
-        run_id,
-        metrics=[Metric(name, float(value), now, step) for values, step in metrics for name, value in values.items()],
-        params=[Param(name, str(value)) for name, value in params.items()],
-    )
+    points = [Metric(name, float(value), now, step) for values, step in metrics for name, value in values.items()]
+    settings = [Param(name, str(value)) for name, value in params.items()]
+    # one batch for all but the largest walk-forwards
+    room = _METRICS_PER_BATCH - _PARAMS_PER_BATCH
+    for batch in range(max(-(-len(points) // room), -(-len(settings) // _PARAMS_PER_BATCH))):
+        mlflow.log_batch(
+            run_id,
+            metrics=points[batch * room : (batch + 1) * room],
+            params=settings[batch * _PARAMS_PER_BATCH : (batch + 1) * _PARAMS_PER_BATCH],
+        )
 
 
 def _log_dataset(mlflow: MlflowClient, run_id: str, dataset: Mapping[str, str]) -> None:
@@ -162,14 +175,16 @@ def _log_dataset(mlflow: MlflowClient, run_id: str, dataset: Mapping[str, str]) 
     mlflow.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "evaluation")])])
 
 
-def _log_plots(mlflow: MlflowClient, settings: Settings, run_id: str, plots: Mapping[str, bytes]) -> None:
-    scratch = settings.mlruns / f".plots-{run_id}"
-    scratch.mkdir(parents=True)
-    try:
-        for name, png in plots.items():
-            path = scratch / f"{name}.png"
-            path.write_bytes(png)
-            mlflow.log_artifact(run_id, str(path))
-            path.unlink()
-    finally:
-        scratch.rmdir()
+def _png(plots: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"{name}.png": image for name, image in plots.items()}
+
+
+def _log_files(mlflow: MlflowClient, run_id: str, contents: Mapping[str, bytes], paths: Sequence[Path] = ()) -> None:
+    if not (contents or paths):
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, content in contents.items():
+            (Path(scratch) / name).write_bytes(content)
+        for path in paths:
+            shutil.copy(path, scratch)
+        mlflow.log_artifacts(run_id, scratch)
