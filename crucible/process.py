@@ -6,6 +6,7 @@ atomically. Whoever started it waits for that file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -143,6 +144,34 @@ class Child:
             self.check()
             time.sleep(0.05)
         raise ProcessError(f"{self.name} was not ready after {timeout:.0f} s; see {self.log}")
+
+
+def record_children(path: Path, children: Sequence[Child]) -> None:
+    """Write down which processes run, so that :func:`end_leftovers` finds them after we were killed."""
+    known = {}
+    for child in children:
+        for process in _tree(child.popen.pid)[:1]:
+            known[str(process.pid)] = process.create_time()
+    write_json(path, known)
+
+
+def end_leftovers(path: Path) -> None:
+    """Kill the processes that :func:`record_children` wrote down and that still run, with all descendants.
+
+    A process is known by its id and its start time: an id alone may have been given to a stranger since.
+    """
+    if not path.exists():
+        return
+    left = []
+    for pid, started in json.loads(path.read_text()).items():
+        tree = _tree(int(pid))
+        if tree and abs(tree[0].create_time() - started) < 1:
+            left += tree
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=3.0)
+    path.unlink()
 
 
 def stop_all(children: Sequence[Child], *, grace: float = 3.0) -> None:

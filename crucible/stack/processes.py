@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from crucible.clock import ScaledClock
 from crucible.duration import format_duration
 from crucible.errors import ProcessError, SettingsError
 from crucible.localnet.state import last_block_time
-from crucible.process import Child, stop_all, write_json
+from crucible.process import Child, end_leftovers, record_children, stop_all, write_json
 from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.stack.world import World
@@ -71,7 +72,10 @@ class Stack:
         if not (self.project / "workspace.yaml").is_file():
             raise SettingsError(f"There is no workspace.yaml in {self.project}; run this in Crucible's own folder.")
         self._hold_home()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
         try:
+            end_leftovers(self._record)
             self._start()
         except BaseException:
             self._stop()
@@ -166,6 +170,7 @@ class Stack:
         log = self.settings.data / "logs" / f"{name}.log"
         child = Child.start(name, command, log=log, env=environment, cwd=self.project)
         self.children.append(child)
+        record_children(self._record, self.children)
         return child
 
     def _publish_endpoints(self) -> None:
@@ -185,17 +190,30 @@ class Stack:
             ) from None
 
     def _stop(self) -> None:
+        # a second Ctrl-C must not leave half of them running
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         try:
             stop_all(self.children)
+            self._record.unlink(missing_ok=True)
             if self.settings.clock_text != "system":
                 self.world.stopped_at(self.settings.clock.now()).save(self.settings.data / "world.json")
         finally:
             self.settings.endpoints_file.unlink(missing_ok=True)
             if self._lock:
                 self._lock.close()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    @property
+    def _record(self) -> Path:
+        return self._state("run") / "processes.json"
 
     def _state(self, name: str) -> Path:
         return self.settings.data / name
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def free_port(wanted: int) -> int:

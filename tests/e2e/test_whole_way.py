@@ -1,0 +1,180 @@
+"""The whole way with real processes and ports: demo, then up on the same home, then Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+from crucible.registry.models import alias_version, versions
+from crucible.registry.store import client
+from crucible.settings import Settings
+from crucible.worker.deployment import journal_path, read_actual
+from crucible.worker.journal import read_journal
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+NAME = "btc_usd_5min"
+
+
+def processes_of(home):
+    """Every process that was started for this home, by the environment that it was given."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("CRUCIBLE_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def command(home, *arguments):
+    return [sys.executable, "-m", "crucible", *arguments, "--home", str(home)]
+
+
+@contextmanager
+def running(home, root, *arguments):
+    log = (home.parent / f"{arguments[0]}.log").open("w+")
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen(
+        command(home, *arguments), cwd=root, stdout=log, stderr=subprocess.STDOUT, env={**environ, "COLUMNS": "160"}
+    )
+    try:
+        yield process, lambda: (log.seek(0), log.read())[1]
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for left in processes_of(home):
+            left.kill()
+        log.close()
+
+
+def wait(condition, what, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"waited {seconds} s in vain for {what}")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, pytestconfig):
+    home = tmp_path_factory.mktemp("demo") / "home"
+    with running(home, pytestconfig.rootpath, "demo") as (process, output):
+        code = process.wait(timeout=240)
+        return home, code, output()
+
+
+def test_the_demo_goes_from_bars_to_scored_submissions(demo):
+    home, code, output = demo
+    assert code == 0, output[-3000:]
+    for words in (
+        "the gates passed: version 1 is @champion",
+        "3 scored",
+        "look next",
+        "grade",
+        "nothing is left running",
+    ):
+        assert words in output, output[-3000:]
+    settings = Settings.load({"CRUCIBLE_HOME": str(home)})
+    rows = read_journal(journal_path(settings, NAME))
+    scored = [row for row in rows if row.state == "scored"]
+    assert len(scored) >= 3
+    assert all(row.tx_hash and row.height and row.code == 0 for row in scored)
+    assert {row.state for row in rows} <= {"scored", "included", "broadcast", "signed", "predicted", "seen"}
+    chain = json.loads((home / "data" / "localnet" / "state.json").read_text())
+    held = {int(height): nonce["inferences"] for height, nonce in chain["topics"][0]["nonces"].items()}
+    for row in scored:
+        assert float(held[row.nonce][row.address]) == pytest.approx(row.value)
+        assert len(held[row.nonce]) == 5  # ours and four house competitors
+    assert processes_of(home) == []
+    assert not settings.endpoints_file.exists()
+
+
+def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig):
+    home, _, _ = demo
+    settings = Settings.load({"CRUCIBLE_HOME": str(home)})
+    before = max(row.nonce for row in read_journal(journal_path(settings, NAME)))
+    source = versions(settings, NAME)[0]
+    client(settings).create_model_version(NAME, source.source, tags=dict(source.tags))
+    first = read_actual(settings, NAME).generation
+    with running(home, pytestconfig.rootpath, "up", "--dagster-port", "0", "--mlflow-port", "0") as (process, output):
+        wait(lambda: "Ctrl-C stops everything" in output() or process.poll() is not None, "up to be up", 90)
+        assert process.poll() is None, output()
+        for step, version in enumerate((2, 1, 2), start=1):
+            # what a person does in the MLflow UI, and nothing else
+            client(settings).set_registered_model_alias(NAME, "champion", str(version))
+            wait(
+                lambda step=step, version=version: (
+                    (actual := read_actual(settings, NAME)).state == "ready"
+                    and (actual.generation, actual.model_version) == (first + step, version)
+                ),
+                f"version {version} to be served as generation {first + step}",
+            )
+        wait(
+            lambda: any(
+                row.state == "scored" and row.nonce > before for row in read_journal(journal_path(settings, NAME))
+            ),
+            "a new submission to be scored",
+        )
+        assert alias_version(settings, NAME, "champion") == 2
+        started = time.monotonic()
+        # a person in a hurry presses it twice
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+        assert time.monotonic() - started < 5.0
+        assert processes_of(home) == []
+    rows = read_journal(journal_path(settings, NAME))
+    assert len({(row.nonce, row.address) for row in rows}) == len(rows)
+
+
+@pytest.mark.parametrize("after", [1.0, 6.0])
+def test_ctrl_c_while_starting_leaves_nothing(after, tmp_path, pytestconfig):
+    home = tmp_path / "home"
+    with running(home, pytestconfig.rootpath, "demo") as (process, output):
+        time.sleep(after)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        code = process.wait(timeout=10)
+        assert time.monotonic() - started < 5.0
+        assert code == 130, output()
+        assert "Traceback" not in output()
+        assert processes_of(home) == []
+
+
+def test_a_killed_up_is_cleaned_up_by_the_next_start(tmp_path, pytestconfig):
+    home = tmp_path / "home"
+    with running(home, pytestconfig.rootpath, "demo") as (process, _):
+        wait(lambda: len(processes_of(home)) >= 3, "some processes", 30)
+        process.kill()
+        process.wait()
+        orphans = processes_of(home)
+        assert orphans
+        with running(home, pytestconfig.rootpath, "demo") as (second, output):
+            wait(lambda: not any(orphan.is_running() for orphan in orphans), "the orphans to end", 20)
+            wait(lambda: "localnet" in output(), "the second start to come up", 30)
+            second.send_signal(signal.SIGINT)
+            assert second.wait(timeout=10) == 130
+
+
+def test_a_second_start_in_the_same_home_is_refused(tmp_path, pytestconfig):
+    home = tmp_path / "home"
+    with running(home, pytestconfig.rootpath, "demo") as (process, _):
+        wait(lambda: (home / "data" / ".running").exists() and processes_of(home), "the first start", 30)
+        second = subprocess.run(
+            command(home, "demo"), cwd=pytestconfig.rootpath, capture_output=True, text=True, timeout=30
+        )
+        assert second.returncode == 1
+        assert "is running already" in second.stderr
+        assert second.stderr.count("\n") == 1
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
