@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ from crucible.registry.tracking import CandidateRun, EvaluationRun, log_evaluati
 from crucible.settings import Settings
 from crucible.validation.evaluation import Evaluation, markdown
 from crucible.validation.evaluation import evaluate as judge_all
-from crucible.validation.predictions import OutOfSample, read_predictions, write_predictions
+from crucible.validation.plots import equity_plot
+from crucible.validation.predictions import OutOfSample, read_predictions, to_parquet, write_predictions
 from crucible.validation.walk_forward import run_walk_forward
 from crucible.worker.deployment import Actual, Deployment, read_desired, wait_served, write_desired
 
@@ -303,7 +304,7 @@ def _read_walk_forward(folder: Path) -> tuple[OutOfSample, np.ndarray, bool]:
 def _evaluation_run(
     settings: Settings, recipe: Recipe, current: Current, result: Evaluation, folder: Path
 ) -> EvaluationRun:
-    dataset = read_features(settings, recipe)
+    dataset, oos = read_features(settings, recipe), read_predictions(folder / "predictions.parquet")
     return EvaluationRun(
         experiment=recipe.name,
         tags={
@@ -332,7 +333,8 @@ def _evaluation_run(
                 params=build_model(name, recipe, dataset.names).describe(),
                 folds=result.fold_metrics[name],
                 metrics={**result.scorecards[name].metrics, "topic_loss": result.losses[name]},
-                plots={},
+                plots={"equity": equity_plot(oos, name)},
+                files={"predictions.parquet": to_parquet(replace(oos, y_pred={name: oos.y_pred[name]}))},
             )
             for name in result.losses
         },

@@ -21,25 +21,31 @@ _COLOURS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c", "#b08900", "#495057")
 
 
 def equity_plot(oos: OutOfSample, candidate: str) -> bytes:
-    """Cumulative log return of following the sign of each prediction, against holding; no costs."""
+    """Cumulative log return of following the sign of each prediction, against being always long; no costs.
+
+    Where targets overlap, each forecast counts, so the sum is that of many positions held at once.
+    """
     predicted = oos.y_pred[candidate]
-    hit = np.sign(predicted) == np.sign(oos.y_true)
     moved = oos.y_true != 0
+    hit = (np.sign(predicted) == np.sign(oos.y_true))[moved]
+    right = f"direction right in {hit.mean():.2%} of {len(hit):,} forecasts" if len(hit) else "no return differs from 0"
     with _figure(f"{candidate}: following the forecast's sign, out of sample") as (axes, image):
         axes.plot(oos.times, np.cumsum(np.sign(predicted) * oos.y_true), color=_ACCENT, linewidth=1.4, label=candidate)
         axes.plot(oos.times, np.cumsum(oos.y_true), color=_MUTED, linewidth=1.0, label="always long")
         axes.axhline(0, color=_INK, linewidth=0.6)
-        axes.set_ylabel("cumulative log return of all forecasts")
-        axes.set_xlabel(
-            f"prediction time (UTC) · direction right in {hit[moved].mean():.2%} of {moved.sum():,} forecasts"
-        )
+        axes.set_ylabel("sum of the log returns of all forecasts")
+        axes.set_xlabel("prediction time (UTC)")
+        axes.set_title(right, loc="right", color=_MUTED, fontsize=9)
         axes.legend(frameon=False, loc="upper left")
-        axes.figure.autofmt_xdate()
+        _dates(axes)
     return image.getvalue()
 
 
 def calibration_plot(oos: OutOfSample, candidate: str, *, bins: int = 10) -> bytes:
-    """Mean realised return by decile of prediction, with two standard errors, against the identity."""
+    """Mean realised return by decile of prediction, with two standard errors, against the identity.
+
+    The errors are those of independent rows; where targets overlap, they are too small.
+    """
     predicted = oos.y_pred[candidate]
     with _figure(f"{candidate}: what was forecast, and what came") as (axes, image):
         axes.set_xlabel("mean predicted log return of the bin (basis points)")
@@ -47,7 +53,7 @@ def calibration_plot(oos: OutOfSample, candidate: str, *, bins: int = 10) -> byt
         if np.ptp(predicted) == 0:
             axes.text(0.5, 0.5, "every prediction is the same", ha="center", transform=axes.transAxes, color=_MUTED)
         else:
-            parts = np.array_split(np.argsort(predicted, kind="stable"), bins)
+            parts = np.array_split(np.argsort(predicted, kind="stable"), min(bins, len(predicted)))
             x = 1e4 * np.array([predicted[rows].mean() for rows in parts])
             y = 1e4 * np.array([oos.y_true[rows].mean() for rows in parts])
             error = 2e4 * np.array([oos.y_true[rows].std() / np.sqrt(len(rows)) for rows in parts])
@@ -64,18 +70,46 @@ def loss_plot(recipe: Recipe, oos: OutOfSample, scale: np.ndarray) -> bytes:
     zero = topic_loss(recipe, oos.y_true, np.zeros_like(oos.y_true), oos.close, scale)
     folds = np.unique(oos.fold)
     names = [name for name in oos.y_pred if name != "zero"]
+    loss = {name: topic_loss(recipe, oos.y_true, oos.y_pred[name], oos.close, scale) for name in names}
+    with np.errstate(divide="ignore", invalid="ignore"):  # where the truth never moved, the zero forecast has no loss
+        relative = {
+            name: np.array(
+                [100 * (loss[name][oos.fold == fold].mean() / zero[oos.fold == fold].mean() - 1) for fold in folds]
+            )
+            for name in names
+        }
+    # a hopeless baseline would flatten everything else: its bars are cut off and their height written beside them
+    learners = [name for name in names if name != "last_value"] or names
+    heights = np.abs(np.concatenate([relative[name] for name in learners] or [np.zeros(1)]))
+    reach = 1.25 * float(max(heights[np.isfinite(heights)], default=0)) or 1.0
     with _figure(f"{recipe.topic.loss} against the zero forecast, by test block") as (axes, image):
         for index, name in enumerate(names):
-            loss = topic_loss(recipe, oos.y_true, oos.y_pred[name], oos.close, scale)
-            relative = [100 * (loss[oos.fold == fold].mean() / zero[oos.fold == fold].mean() - 1) for fold in folds]
             place = folds + 0.8 * ((index + 0.5) / len(names) - 0.5)
-            axes.bar(place, relative, width=0.8 / len(names), color=_COLOURS[index % len(_COLOURS)], label=name)
+            colour = _COLOURS[learners.index(name) % len(_COLOURS)] if name in learners else _MUTED
+            axes.bar(
+                place,
+                np.clip(relative[name], -10 * reach, 10 * reach),
+                width=0.8 / len(names),
+                color=colour,
+                label=name,
+            )
+            for x, height in zip(place, relative[name], strict=True):
+                if abs(height) > reach:
+                    axes.annotate(
+                        f"{height:+.0f} %",
+                        (x, np.sign(height) * reach * 0.97),
+                        rotation=90,
+                        ha="center",
+                        va="top" if height > 0 else "bottom",
+                        color="white",
+                        fontsize=8,
+                    )
         axes.axhline(0, color=_INK, linewidth=0.8)
-        # the worst baseline would otherwise flatten everything else
-        axes.set_yscale("symlog", linthresh=5)
+        axes.set_ylim(-reach, reach)
         axes.set_xticks(folds, [f"block {fold + 1}" for fold in folds])
         axes.set_ylabel("difference of mean loss (%), below 0 is better")
-        axes.legend(frameon=False, ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.08))
+        if names:
+            axes.legend(frameon=False, ncols=len(names), loc="upper center", bbox_to_anchor=(0.5, -0.08))
     return image.getvalue()
 
 
@@ -95,3 +129,11 @@ def _figure(title: str) -> Iterator[tuple[Axes, io.BytesIO]]:
     axes.set_axisbelow(True)
     yield axes, image
     figure.savefig(image, format="png", metadata={"Software": None})
+
+
+def _dates(axes: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))

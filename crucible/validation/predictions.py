@@ -49,7 +49,12 @@ class OutOfSample:
 
 
 def write_predictions(path: Path, oos: OutOfSample) -> None:
-    """Write ``oos`` as Parquet, atomically: ``time`` (UTC), ``fold``, ``close``, ``y_true``, ``pred_<candidate>``."""
+    """Write ``oos`` as Parquet, atomically; see :func:`to_parquet`."""
+    write_atomic(path, to_parquet(oos))
+
+
+def to_parquet(oos: OutOfSample) -> bytes:
+    """Return ``oos`` as a Parquet file: ``time`` (UTC), ``fold``, ``close``, ``y_true``, ``pred_<candidate>``."""
     table = pa.table(
         {
             "time": pa.array(oos.times, type=pa.timestamp("us")).cast(pa.timestamp("us", "UTC")),
@@ -61,7 +66,8 @@ def write_predictions(path: Path, oos: OutOfSample) -> None:
     )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    write_atomic(path, sink.getvalue().to_pybytes())
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def read_predictions(path: Path) -> OutOfSample:
