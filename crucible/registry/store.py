@@ -35,7 +35,9 @@ def _client(uri: str, folder: Path) -> MlflowClient:
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the creation of tables is no news to a user
+    # neither the creation of tables nor the copying of five files is news to a user
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with refusals(f"The MLflow store {uri} cannot be opened"):
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_damage(folder / "mlflow.db")
