@@ -107,6 +107,7 @@ class EmbeddedLocalnet:
         if self._house:
             await self._house.__aexit__()
         await self.node.__aexit__(None, None, None)
+        await asyncio.sleep(0)  # transports close in the loop's next turn
 
     async def _call(self, act: Any) -> None:
         act()

@@ -48,10 +48,24 @@ def emissions_methods(core: Core) -> dict[str, Method]:
             amount=str(queries.topic(r).stakes.get(r.reputer_address, 0))
         ),
     }
+    # every other query is known and says so: grpclib's own answer to an unknown path is not understood by its client
+    every = {name: named.get(name, _unimplemented(name)) for name in _query_names()}
     return {
         f"/emissions.v10.QueryService/{name}": (answer, getattr(e, f"{name}Request"), getattr(e, f"{name}Response"))
-        for name, answer in named.items()
+        for name, answer in every.items()
     }
+
+
+def _query_names() -> list[str]:
+    methods = [name for name in vars(e.QueryServiceStub) if not name.startswith("_")]
+    return ["".join(part.title() for part in method.split("_")) for method in methods]
+
+
+def _unimplemented(name: str) -> Callable[[Any], Any]:
+    def answer(_: Any) -> Any:
+        raise GRPCError(Status.UNIMPLEMENTED, f"localnet does not answer {name}")
+
+    return answer
 
 
 class _Queries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from aiohttp import web
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from crucible.clock import Clock
@@ -23,6 +25,25 @@ from crucible.localnet.state import save
 
 _LOG = logging.getLogger(__name__)
 _BLOCKS_BETWEEN_SAVES = 12
+
+
+class _ClosingServer(Server):
+    """Also closes connections that clients keep open; grpclib leaves those to the clients."""
+
+    def __init__(self, handlers: list[Service]) -> None:
+        super().__init__(handlers)
+        self._protocols: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.add(protocol)
+        return protocol
+
+    def close_connections(self) -> None:
+        """Close what is still open."""
+        for protocol in list(self._protocols):
+            if getattr(protocol, "connection", None) is not None:
+                protocol.connection.close()
 
 
 @dataclass
@@ -60,15 +81,14 @@ class Node:
             If a port is in use.
         """
         self._http = HttpFace(self.core)
-        self._grpc = Server([Service(self.core)])
+        self._grpc = _ClosingServer([Service(self.core)])
         self._runner = web.AppRunner(self._http.application(), access_log=None, shutdown_timeout=0.5)
         try:
-            await self._grpc.start("127.0.0.1", self.grpc_port)
             await self._runner.setup()
             site = web.TCPSite(self._runner, "127.0.0.1", self.http_port)
             await site.start()
+            await self._grpc.start("127.0.0.1", self.grpc_port)
         except OSError as error:
-            self._grpc.close()
             await self._runner.cleanup()
             raise ProcessError(
                 f"Localnet cannot listen ({error.strerror}); choose other ports, or 0 for free ones."
@@ -84,6 +104,7 @@ class Node:
         """Stop listening and save the state."""
         self._grpc.close()
         await self._grpc.wait_closed()
+        self._grpc.close_connections()
         await self._runner.cleanup()
         if self.folder:
             save(self.folder, self.core)

@@ -1,0 +1,90 @@
+"""`crucible localnet up` as a process: house actors, restart, clear refusals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from crucible.clock import ScaledClock
+from crucible.practice.embedded import EmbeddedExchange
+from crucible.practice.signal import plant
+from crucible.practice.simulate import SimulatedMarket
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def launch(root, home, *arguments, clock="system", exchange=""):
+    environ = {**os.environ, "CRUCIBLE_HOME": str(home), "CRUCIBLE_CLOCK": clock, "CRUCIBLE_EXCHANGE_URL": exchange}
+    command = [sys.executable, "-m", "crucible", "localnet", "up", "--recipe", "btc_usd_5min", *arguments]
+    return subprocess.Popen(command, cwd=root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_file(path, process, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.processes
+def test_house_actors_play_and_a_second_start_continues(tmp_path, pytestconfig):
+    clock = ScaledClock.starting(NOW, 600.0)
+    market = SimulatedMarket(("BTCUSDT",), NOW - timedelta(days=3), 1, plant(0.0, timedelta(minutes=5)))
+    with EmbeddedExchange(market, clock) as exchange:
+        arguments = ("--block-time", "25s", "--ready-file", str(tmp_path / "ready.json"))
+        process = launch(pytestconfig.rootpath, tmp_path, *arguments, clock=clock.text(), exchange=exchange.url)
+        ready = wait_file(tmp_path / "ready.json", process)
+        assert ready["chain_id"] == "allora-testnet-1"
+        assert ready["topics"] == [77]
+        time.sleep(5)
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        output = process.communicate(timeout=5)[0]
+        assert process.returncode == 0, output
+        assert time.monotonic() - started < 2.5
+        state = json.loads((tmp_path / "data" / "localnet" / "state.json").read_text())
+        nonces = state["topics"][0]["nonces"].values()
+        scored = [nonce for nonce in nonces if nonce["scores"]]
+        assert len(scored) >= 2, output
+        assert all(len(nonce["scores"]) == 4 for nonce in scored)
+        assert all(nonce["time"] % 300 == 0 for nonce in nonces)
+        (tmp_path / "ready.json").unlink()
+        again = launch(pytestconfig.rootpath, tmp_path, *arguments, clock=clock.text(), exchange=exchange.url)
+        assert wait_file(tmp_path / "ready.json", again)["height"] == state["height"]
+        again.send_signal(signal.SIGINT)
+        again.communicate(timeout=5)
+        assert again.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--block-time", "7s"), "at least 12 whole blocks of 7s"),
+        (("--block-time", "1m"), "at least 12 whole blocks of 1m"),
+    ],
+)
+def test_impossible_block_times_are_one_sentence(arguments, words, tmp_path, pytestconfig):
+    process = launch(pytestconfig.rootpath, tmp_path, *arguments)
+    output = process.communicate(timeout=30)[0]
+    assert process.returncode == 1
+    assert words in output
+    assert "Traceback" not in output
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path, pytestconfig):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = launch(pytestconfig.rootpath, tmp_path, "--grpc-port", str(taken.getsockname()[1]))
+        output = process.communicate(timeout=30)[0]
+    assert process.returncode == 1
+    assert "Localnet cannot listen" in output
+    assert "Traceback" not in output
