@@ -18,7 +18,6 @@ from crucible.settings import Settings
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens on pages about language models
 _METRICS_PER_BATCH, _PARAMS_PER_BATCH = 1000, 100  # MLflow refuses more
 
 
@@ -133,7 +132,7 @@ def _experiment(mlflow: MlflowClient, settings: Settings, name: str) -> str:
         # stated explicitly: MLflow would otherwise put it below whatever folder the process was started in
         location = (settings.mlruns / "artifacts" / name).as_uri()
         try:
-            return str(mlflow.create_experiment(name, artifact_location=location, tags=_KIND))
+            return str(mlflow.create_experiment(name, artifact_location=location))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
