@@ -27,7 +27,7 @@ def all_plots(recipe, oos, scale, candidate):
 def test_plots_are_pictures_of_900_pixels(recipe, make_oos):
     for png in all_plots(recipe, *make_oos(recipe, rows=2000), "ridge"):
         assert size_of(png) == (900, 450)
-        assert len(np.unique(picture(png).reshape(-1, 3), axis=0)) > 20
+        assert picture(png).std() > 0.02  # something is drawn
 
 
 def test_equal_predictions_give_equal_pictures_and_others_others(recipe, make_oos):
