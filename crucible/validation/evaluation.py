@@ -129,12 +129,12 @@ def markdown(recipe: Recipe, evaluation: Evaluation) -> str:
         f"| candidate | mean {recipe.topic.loss} | against zero | direction right | correlation | grade |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {row['candidate']} | {row['mean loss']:.6g} | {row['against zero %']:+.2f} % | {row['direction right']:.2%} | "
-            f"{row['correlation']:.4f} | {row['grade']} |"
+            f"| {row['candidate']} | {row['mean loss']:.6g} | {row['against zero %']:+.2f} % | "
+            f"{row['direction right']:.2%} | {row['correlation']:.4f} | {row['grade']} |"
             for row in evaluation.candidate_rows()
         ),
         "",
-        "The candidate was chosen on the same test blocks that are reported here; with few candidates that flatters little, "
-        "but it does flatter. The seven-metric grade is the network kit's own and is not calibrated for overlapping targets.",
+        "The candidate was chosen on the same test blocks that are reported here: with few candidates that flatters "
+        "little, but it does flatter. The seven-metric grade is the network kit's own; it is not calibrated.",
     ]
     return "\n".join(lines) + "\n"

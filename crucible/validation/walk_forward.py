@@ -65,7 +65,7 @@ def run_walk_forward(
     from joblib import Parallel, delayed
 
     folds = list(WalkForward.of(recipe).split(dataset.times))
-    names = [name for name in recipe.models.candidates if name != "mean"]
+    names: list[str] = [name for name in recipe.models.candidates if name != "mean"]
     jobs = [(fold, name) for fold in folds for name in names]
     outputs = Parallel(n_jobs=workers, prefer="threads", return_as="generator")(
         delayed(_fit_and_predict)(build_model(name, recipe, dataset.names), dataset, fold) for fold, name in jobs

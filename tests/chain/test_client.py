@@ -1,0 +1,181 @@
+import asyncio
+import socket
+
+import pytest
+
+from crucible.chain.client import ChainClient
+from crucible.chain.error_table import ERROR_TABLE, Kind, classify, rejection
+from crucible.chain.faucet import ask_faucet
+from crucible.chain.transaction import FeePolicy, Message, inference, registration, sign, unsigned
+from crucible.chain.wakeup import wake_on_window
+from crucible.chain.wallet import Wallet, new_mnemonic
+from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, SettingsError, TxRejected
+from crucible.localnet.embedded import EmbeddedLocalnet
+from crucible.localnet.topic import TopicSpec
+
+SPEC = TopicSpec(
+    id=77, metadata="test", loss_method="sqe", asset="BTC/USD", target="price", symbol="BTCUSDT", interval_seconds=300,
+    horizon_seconds=12, cadence_seconds=12, epoch_length=12, ground_truth_lag=12, worker_window=8,
+)  # fmt: skip
+
+
+@pytest.fixture
+def node():
+    """A node whose blocks the test makes."""
+    with EmbeddedLocalnet([SPEC], block_seconds=0) as net:
+        yield net
+
+
+@pytest.fixture(scope="module")
+def wallet():
+    return Wallet(new_mnemonic())
+
+
+def run(node, act, deadline=5.0):
+    async def talk():
+        async with ChainClient(node.grpc_url, deadline=deadline) as client:
+            return await act(client)
+
+    return asyncio.run(talk())
+
+
+async def signed(client, wallet, message, **changes):
+    account = await client.account(wallet.address)
+    gas = await client.simulate(unsigned(message, wallet, account.sequence))
+    values = {
+        "chain_id": await client.chain_id(), "number": account.number, "sequence": account.sequence, "gas": gas,
+        "fee": FeePolicy().amount(gas, await client.gas_price()), "timeout_height": 0,
+    }  # fmt: skip
+    return sign(message, wallet, **{**values, **changes})
+
+
+def test_queries_before_anything_happened(node, wallet):
+    async def ask(client):
+        return (
+            await client.chain_id(), await client.height(), await client.balance(wallet.address),
+            await client.account(wallet.address), await client.open_nonces(77), await client.gas_price(),
+            await client.is_registered(77, wallet.address), await client.may_submit(77, wallet.address),
+            await client.score(77, 12, wallet.address), await client.inference(77, 12, wallet.address),
+            await client.find("AB" * 32), (await client.topic(77)).epoch_length,
+        )  # fmt: skip
+
+    expected = ("allora-testnet-1", 0, 0, None, [], 10.0, False, True, None, None, None, 12)
+    assert run(node, ask) == expected
+    with pytest.raises(ChainError, match="Topic 5 does not exist"):
+        run(node, lambda client: client.topic(5))
+
+
+def test_a_submission_is_accepted_found_and_held(node, wallet):
+    node.fund(wallet.address)
+
+    async def submit(client):
+        first = await signed(client, wallet, registration(wallet.address, 77))
+        await client.broadcast(first.content, first.hash)
+        for height in range(1, 13):
+            node.step(float(height))
+        [nonce] = await client.open_nonces(77)
+        second = await signed(client, wallet, inference(wallet, 77, nonce, 2.5e-7), timeout_height=nonce + 8)
+        await client.broadcast(second.content, second.hash)
+        waiting = await client.find(second.hash)
+        node.step(13.0)
+        return waiting, await client.find(second.hash), await client.inference(77, nonce, wallet.address)
+
+    waiting, found, held = run(node, submit)
+    assert waiting is None
+    assert (found.code, found.height) == (0, 13)
+    assert held == "2.5E-7"
+
+
+def test_refusals_are_exceptions_at_once(node, wallet):
+    node.fund(wallet.address)
+    message = registration(wallet.address, 77)
+
+    async def wrong_sequence(client):
+        bad = await signed(client, wallet, message, sequence=9)
+        await client.broadcast(bad.content, bad.hash)
+
+    with pytest.raises(SequenceMismatch) as mismatch:
+        run(node, wrong_sequence)
+    assert mismatch.value.expected == 0
+
+    async def no_fee(client):
+        bad = await signed(client, wallet, message, fee=1)
+        await client.broadcast(bad.content, bad.hash)
+
+    with pytest.raises(TxRejected) as refused:
+        run(node, no_fee)
+    assert refused.value.code == 13
+    with pytest.raises(ChainError, match=r"already registered|does not exist|refused"):
+        run(node, lambda client: client.simulate(unsigned(registration(wallet.address, 5), wallet, 0)))
+
+
+def test_equal_payloads_are_equal_bytes(wallet):
+    assert inference(wallet, 77, 12, 101.25) == inference(wallet, 77, 12, 101.25)
+    assert inference(wallet, 77, 12, 101.25) != inference(wallet, 77, 12, 101.5)
+    values = {"chain_id": "c", "number": 1, "sequence": 2, "gas": 3, "fee": 4, "timeout_height": 5}
+    message = Message("/x", b"y")
+    assert sign(message, wallet, **values) == sign(message, wallet, **values)
+
+
+def test_fees_are_capped():
+    assert FeePolicy(factor=1.5, cap=10**9).amount(100_000, 10.0) == 1_500_000
+    assert FeePolicy(factor=1.5, cap=10**6).amount(100_000, 10.0) == 10**6
+
+
+def test_a_node_that_refuses_or_hangs_is_unreachable_in_time():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+
+    async def ask(url):
+        async with ChainClient(url, deadline=0.5) as client:
+            await client.height()
+
+    with pytest.raises(NodeUnreachable, match=f"127.0.0.1:{port} cannot be reached"):
+        asyncio.run(ask(f"grpc+http://127.0.0.1:{port}"))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with pytest.raises(NodeUnreachable, match=r"no answer in time|cannot be reached"):
+            asyncio.run(asyncio.wait_for(ask(f"grpc+http://127.0.0.1:{silent.getsockname()[1]}"), timeout=5))
+    for bad in ("http://127.0.0.1:1", "grpc+http://127.0.0.1", "nonsense"):
+        with pytest.raises(SettingsError, match="no gRPC endpoint"):
+            ChainClient(bad)
+
+
+@pytest.mark.parametrize("row", ERROR_TABLE, ids=lambda row: f"{row.codespace}-{row.code}")
+def test_every_row_of_the_error_table_is_found_by_its_own_code(row):
+    assert classify(row.codespace, row.code, f"text {row.words} text").kind is row.kind
+    assert row.meaning
+
+
+def test_missed_windows_are_missed_and_not_duplicates():
+    for code in (67, 68, 75):
+        assert classify("emissions", code, "").kind is Kind.MISSED
+    assert classify("undefined", 1, "inference already submitted by x").kind is Kind.ALREADY
+    assert classify("undefined", 1, "something else").kind is Kind.FATAL
+    assert isinstance(rejection("sdk", 32, "account sequence mismatch, expected 8, got 7", "AA"), SequenceMismatch)
+
+
+def test_the_faucet_pays_and_its_refusals_are_clear(node, wallet):
+    asyncio.run(ask_faucet(node.faucet_url, "allora-testnet-1", wallet.address))
+    assert run(node, lambda client: client.balance(wallet.address)) == 10**18
+    with pytest.raises(ChainError, match="refused with status 400"):
+        asyncio.run(ask_faucet(node.faucet_url, "allora-testnet-1", "nobody"))
+    with pytest.raises(NodeUnreachable, match="does not answer"):
+        asyncio.run(ask_faucet("http://127.0.0.1:9", "allora-testnet-1", wallet.address))
+
+
+def test_a_window_wakes_whoever_waits(node):
+    async def wait():
+        wake = asyncio.Event()
+        task = asyncio.create_task(wake_on_window(node.websocket_url, 77, wake))
+        await asyncio.wait_for(wake.wait(), 5)  # the subscription's confirmation
+        wake.clear()
+        for height in range(1, 13):
+            await asyncio.to_thread(node.step, float(height))
+        await asyncio.wait_for(wake.wait(), 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(wait())
