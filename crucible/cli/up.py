@@ -28,6 +28,7 @@ def up(home: Path | None, dagster_port: int, mlflow_port: int, speed: float, see
     """
     import os
 
+    from crucible.errors import SettingsError
     from crucible.recipe import load_recipe
     from crucible.settings import Settings
     from crucible.stack.processes import Stack
@@ -38,6 +39,8 @@ def up(home: Path | None, dagster_port: int, mlflow_port: int, speed: float, see
         environ["CRUCIBLE_HOME"] = str(home)
     settings = Settings.load(environ)
     recipes = [load_recipe(path) for path in sorted(settings.recipes.glob("*.toml"))]
+    if not recipes:
+        raise SettingsError(f"There is no recipe in {settings.recipes}; run this in Crucible's own folder.")
     world = read_world(settings.data / "world.json")
     if world is None:
         world = simulated(recipes[0], seed=seed, signal=signal, speed=speed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,13 +37,13 @@ def _client(uri: str, folder: Path) -> MlflowClient:
     os.environ["DO_NOT_TRACK"] = "true"
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     # neither the creation of tables nor the copying of five files is news to a user
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with refusals(f"The MLflow store {uri} cannot be opened"):
         folder.mkdir(parents=True, exist_ok=True)
         _refuse_damage(folder / "mlflow.db")
         from mlflow.tracking import MlflowClient
 
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         # MLflow creates its tables when a store is opened; two processes that do so at once ruin each other
         with (folder / ".migration.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

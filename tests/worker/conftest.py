@@ -27,7 +27,8 @@ def world(tmp_path, recipe, pytestconfig):
             {
                 "CRUCIBLE_HOME": str(tmp_path), "CRUCIBLE_RECIPES": str(pytestconfig.rootpath / "recipes"),
                 "CRUCIBLE_CLOCK": clock.text(), "CRUCIBLE_EXCHANGE_URL": exchange.url,
-                "CRUCIBLE_GRPC_URL": node.grpc_url, "CRUCIBLE_WEBSOCKET_URL": node.websocket_url, "CRUCIBLE_FAUCET_URL": node.faucet_url,
+                "CRUCIBLE_GRPC_URL": node.grpc_url,
+                "CRUCIBLE_WEBSOCKET_URL": node.websocket_url, "CRUCIBLE_FAUCET_URL": node.faucet_url,
             }
         )  # fmt: skip
         yield World(settings, recipe, node, pytestconfig.rootpath)

@@ -1,0 +1,42 @@
+"""The documents name everything that there is to set and to type."""
+
+import re
+
+from click.testing import CliRunner
+
+from crucible.cli import crucible
+from crucible.recipe import Recipe
+
+
+def test_every_recipe_key_is_in_the_reference(pytestconfig):
+    text = (pytestconfig.rootpath / "docs" / "reference" / "recipe.md").read_text()
+    for section, field in Recipe.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", None)
+        for key in inner or [""]:
+            assert f"`{section}.{key}`" in text if inner else f"`{section}`" in text, f"{section}.{key}"
+
+
+def test_every_command_has_help_with_what_it_does_and_an_example_runs(pytestconfig):
+    listed = CliRunner().invoke(crucible, ["--help"])
+    assert listed.exit_code == 0
+    names = re.findall(r"^  ([a-z]+) ", listed.output[listed.output.index("Commands:") :], re.M)
+    assert len(names) == 15
+    for name in names:
+        shown = CliRunner().invoke(crucible, [name, "--help"])
+        assert shown.exit_code == 0, shown.output
+        assert len(shown.output.splitlines()) > 4
+
+
+def test_every_link_in_the_documents_leads_somewhere(pytestconfig):
+    root = pytestconfig.rootpath
+    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_make_target_of_the_readme_exists(pytestconfig):
+    targets = set(re.findall(r"^([a-z-]+):", (pytestconfig.rootpath / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"`?make ([a-z-]+)", (pytestconfig.rootpath / "README.md").read_text()))
+    assert {"demo", "demo-real", "up", "test", "check", "bench", "prove"} <= targets
+    assert named <= targets
