@@ -146,32 +146,20 @@ class Child:
         raise ProcessError(f"{self.name} was not ready after {timeout:.0f} s; see {self.log}")
 
 
-def record_children(path: Path, children: Sequence[Child]) -> None:
-    """Write down which processes run, so that :func:`end_leftovers` finds them after we were killed."""
-    known = {}
-    for child in children:
-        for process in _tree(child.popen.pid)[:1]:
-            known[str(process.pid)] = process.create_time()
-    write_json(path, known)
+def end_leftovers(name: str, value: str) -> None:
+    """Kill every process of this user whose environment says ``name=value``, but for our own and its ancestors.
 
-
-def end_leftovers(path: Path) -> None:
-    """Kill the processes that :func:`record_children` wrote down and that still run, with all descendants.
-
-    A process is known by its id and its start time: an id alone may have been given to a stranger since.
+    Whoever starts children gives them such a mark, so that the next start finds those that outlived a killed one,
+    wherever in the process tree they have ended up by then.
     """
-    if not path.exists():
-        return
+    ours = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     left = []
-    for pid, started in json.loads(path.read_text()).items():
-        tree = _tree(int(pid))
-        if tree and abs(tree[0].create_time() - started) < 1:
-            left += tree
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid not in ours and process.environ().get(name) == value:
+                process.kill()
+                left.append(process)
     psutil.wait_procs(left, timeout=3.0)
-    path.unlink()
 
 
 def stop_all(children: Sequence[Child], *, grace: float = 3.0) -> None:

@@ -20,7 +20,7 @@ from crucible.errors import DataError, EvaluationError, GateError, RegistryError
 from crucible.features.dataset import Dataset, build_dataset
 from crucible.features.dataset_file import dataset_path, read_dataset, write_dataset
 from crucible.features.engine import feature_digest
-from crucible.market.ingest import IngestReport, ingest
+from crucible.market.ingest import IngestReport, history_span, ingest
 from crucible.market.source import open_source
 from crucible.market.store import BarStore, Series
 from crucible.models.bundle import Bundle, Training, write_bundle
@@ -72,8 +72,8 @@ def series_of(recipe: Recipe) -> Series:
 def fetch_bars(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> IngestReport:
     """Bring the recipe's history up to date: only missing ranges are requested."""
     source = open_source(recipe.data.source, settings.exchange_url)
-    end = source.now()
-    return ingest(source, BarStore(settings.bars), series_of(recipe), end - recipe.data.history, end, progress)
+    start, end = history_span(source.now(), recipe.data.history, recipe.data.interval)
+    return ingest(source, BarStore(settings.bars), series_of(recipe), start, end, progress)
 
 
 def history_start(store: BarStore, recipe: Recipe) -> datetime:

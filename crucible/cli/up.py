@@ -43,7 +43,8 @@ def up(home: Path | None, dagster_port: int, mlflow_port: int, speed: float, see
         raise SettingsError(f"There is no recipe in {settings.recipes}; run this in Crucible's own folder.")
     world = read_world(settings.data / "world.json")
     if world is None:
-        world = simulated(recipes[0], seed=seed, signal=signal, speed=speed)
+        shortest = min(recipes, key=lambda recipe: recipe.topic.horizon)
+        world = simulated(shortest, seed=seed, signal=signal, speed=speed)
     stack = Stack(settings, Path.cwd(), world, recipes, click.echo, dagster_port=dagster_port, mlflow_port=mlflow_port)
     with stack:
         click.echo(f"Dagster            {stack.settings.dagster_url}  (materialise, schedules, the deploy sensor)")

@@ -18,7 +18,7 @@ from crucible.clock import ScaledClock
 from crucible.duration import format_duration
 from crucible.errors import ProcessError, SettingsError
 from crucible.localnet.state import last_block_time
-from crucible.process import Child, end_leftovers, record_children, stop_all, write_json
+from crucible.process import Child, end_leftovers, stop_all, write_json
 from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.stack.world import World
@@ -75,7 +75,7 @@ class Stack:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
         try:
-            end_leftovers(self._record)
+            end_leftovers("CRUCIBLE_STACK", str(self.settings.home))
             self._start()
         except BaseException:
             self._stop()
@@ -98,7 +98,8 @@ class Stack:
         mlflow_port = free_port(self.mlflow_port) if self.mlflow_port is not None else None
         clock = self._resume_clock()
         self.settings = replace(self.settings, clock_text=clock.text(), dagster_url=f"http://127.0.0.1:{dagster_port}")
-        exchange = self._serve("exchange", ["practice", "serve", *self.world.exchange, "--port", "0"])
+        market = self.world.exchange_arguments(recipe.data.symbol for recipe in self.recipes)
+        exchange = self._serve("exchange", ["practice", "serve", *market, "--port", "0"])
         self.settings = replace(self.settings, exchange_url=exchange["url"])
         self.tell(
             f"practice exchange  {exchange['url']}  ({', '.join(exchange['symbols'])}, {self.world.speed:g}x time)"
@@ -160,6 +161,7 @@ class Stack:
     def _spawn(self, name: str, command: list[str]) -> Child:
         environment = {
             **self.settings.environment(),
+            "CRUCIBLE_STACK": str(self.settings.home),  # by which the next start finds them, should we be killed
             "DAGSTER_HOME": str(self.settings.dagster_home),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # two processes instead of ten
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -170,7 +172,6 @@ class Stack:
         log = self.settings.data / "logs" / f"{name}.log"
         child = Child.start(name, command, log=log, env=environment, cwd=self.project)
         self.children.append(child)
-        record_children(self._record, self.children)
         return child
 
     def _publish_endpoints(self) -> None:
@@ -195,7 +196,6 @@ class Stack:
             signal.signal(number, signal.SIG_IGN)
         try:
             stop_all(self.children)
-            self._record.unlink(missing_ok=True)
             if self.settings.clock_text != "system":
                 self.world.stopped_at(self.settings.clock.now()).save(self.settings.data / "world.json")
         finally:
@@ -203,10 +203,6 @@ class Stack:
             if self._lock:
                 self._lock.close()
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    @property
-    def _record(self) -> Path:
-        return self._state("run") / "processes.json"
 
     def _state(self, name: str) -> Path:
         return self.settings.data / name

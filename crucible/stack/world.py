@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +32,8 @@ class World:
     Attributes
     ----------
     exchange : list of str
-        Arguments of ``crucible practice serve`` that say which market.
+        Arguments of ``crucible practice serve`` that say which market. A simulated one trades the symbols of whatever
+        recipes it is started with.
     now : str
         Where the clock stands when the world is started next, ISO, UTC.
     speed : float
@@ -41,6 +43,12 @@ class World:
     exchange: list[str]
     now: str
     speed: float
+
+    def exchange_arguments(self, symbols: Iterable[str]) -> list[str]:
+        """Return the arguments of ``crucible practice serve``; only a simulated market can trade any of ``symbols``."""
+        if "--simulate" not in self.exchange:
+            return self.exchange
+        return [*self.exchange, *(part for symbol in sorted(set(symbols)) for part in ("--symbol", symbol))]
 
     def clock(self) -> ScaledClock:
         """Return a clock that stands at :attr:`now` at this moment."""
@@ -56,12 +64,12 @@ class World:
 
 
 def simulated(recipe: Recipe, *, seed: int, signal: float, speed: float) -> World:
-    """Return a new simulated market for the recipe's symbol.
+    """Return a new simulated market.
 
     Parameters
     ----------
     recipe : Recipe
-        Its symbol is traded; its horizon is where the planted signal can be read.
+        Its horizon is where the planted signal can be read.
     seed : int
         Equal seeds give equal markets.
     signal : float
@@ -73,7 +81,7 @@ def simulated(recipe: Recipe, *, seed: int, signal: float, speed: float) -> Worl
         exchange=[
             "--simulate", "--seed", str(seed), "--signal", str(signal),
             "--signal-horizon", format_duration(recipe.topic.horizon),
-            "--listed", SIMULATION_LISTED.isoformat(), "--symbol", recipe.data.symbol,
+            "--listed", SIMULATION_LISTED.isoformat(),
         ],
         now=SIMULATION_START.isoformat(),
         speed=speed,

@@ -13,7 +13,7 @@ from typing import IO
 
 from crucible.clock import SystemClock
 from crucible.errors import ProcessError
-from crucible.process import Child, end_leftovers, record_children, stop_all, write_json
+from crucible.process import Child, end_leftovers, stop_all, write_json
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Deployment, read_actual, read_desired, write_actual
 
@@ -62,7 +62,7 @@ class Fleet:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop.set())
         with self._lock():
-            end_leftovers(self._record)
+            end_leftovers("CRUCIBLE_FLEET", str(self._settings.home))
             if ready_file:
                 write_json(ready_file, {"home": str(self._settings.home)})
             try:
@@ -70,11 +70,6 @@ class Fleet:
                     self._reconcile()
             finally:
                 stop_all([worker.child for worker in self._workers.values()], grace=2.5)
-                self._record.unlink(missing_ok=True)
-
-    @property
-    def _record(self) -> Path:
-        return self._settings.fleet / "processes.json"
 
     def _reconcile(self) -> None:
         wanted = {path.stem for path in (self._settings.fleet / "desired").glob("*.json")}
@@ -129,10 +124,9 @@ class Fleet:
             f"worker {desired.recipe}",
             ["worker", "run", desired.recipe],
             log=self._settings.fleet / "logs" / f"{desired.recipe}.log",
-            env=self._settings.environment(),
+            env={**self._settings.environment(), "CRUCIBLE_FLEET": str(self._settings.home)},
             cwd=Path.cwd(),
         )
-        record_children(self._record, [child, *(worker.child for worker in self._workers.values())])
         return _Worker(desired, child, time.monotonic(), pause)
 
     def _lock(self) -> IO[str]:

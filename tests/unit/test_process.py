@@ -5,7 +5,7 @@ import psutil
 import pytest
 
 from crucible.errors import ProcessError, StoreError
-from crucible.process import Child, stop_all, write_atomic
+from crucible.process import Child, end_leftovers, stop_all, write_atomic
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -48,3 +48,18 @@ def test_a_refused_write_leaves_the_old_file_and_no_litter(tmp_path):
         write_atomic(target, b"new")
     assert path.read_bytes() == b"old"
     assert sorted(item.name for item in tmp_path.iterdir()) == ["folder", "state.json"]
+
+
+def test_leftovers_are_found_by_their_mark_alone(tmp_path):
+    sleeper = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+    marked = Child.start("marked", sleeper, log=tmp_path / "a", env={"CRUCIBLE_STACK": str(tmp_path)}, cwd=tmp_path)
+    other = Child.start("other", sleeper, log=tmp_path / "b", env={"CRUCIBLE_STACK": "elsewhere"}, cwd=tmp_path)
+    try:
+        for name in ("a", "b"):
+            while not (tmp_path / name).read_text():
+                time.sleep(0.02)
+        end_leftovers("CRUCIBLE_STACK", str(tmp_path))
+        assert not psutil.pid_exists(marked.popen.pid)
+        assert other.popen.poll() is None
+    finally:
+        stop_all([marked, other], grace=0.2)
