@@ -59,7 +59,7 @@ def demo(
         raise click.UsageError(
             f"{settings.home} holds another market; choose another --home, or delete {settings.data}."
         )
-    stack = Stack(settings, Path.cwd(), world, [chosen], lambda line: console.print(f"[dim]        [/]{line}"))
+    stack = Stack(settings, Path.cwd(), world, [chosen], lambda line: console.print(f"         {line}", soft_wrap=True))
     with stack:
         outcome = Demo(stack, chosen, console, submissions=submissions, patience=patience).run()
     _summarise(console, outcome, stack)
@@ -86,9 +86,11 @@ def _summarise(console: Console, outcome: Outcome, stack: Stack) -> None:
     scored = sum(row.state == "scored" for row in outcome.rows)
     how = "by the gates" if outcome.override is None else f"by override ({outcome.override})"
     home = "" if stack.settings.home == Path.cwd() else f" --home {os.path.relpath(stack.settings.home)}"
-    console.print(f"promoted     version {outcome.version} of {stack.recipes[0].name}, {how}")
-    console.print(f"submissions  {accepted} accepted, {scored} scored, by {outcome.address}")
-    console.print(f"took         {outcome.seconds:.0f} s after the servers were up; nothing is left running")
-    console.print(
-        f"look next    `crucible up{home}`: Dagster run {outcome.run_id[:8]}, MLflow runs and models, more submissions"
+    lines = (
+        f"promoted     version {outcome.version} of {stack.recipes[0].name}, {how}",
+        f"submissions  {accepted} accepted, {scored} scored, by {outcome.address}",
+        f"took         {outcome.seconds:.0f} s after the servers were up; nothing is left running",
+        f"look next    `crucible up{home}`: Dagster run {outcome.run_id[:8]}, MLflow runs and models, more submissions",
     )
+    for line in lines:
+        console.print(line, soft_wrap=True)

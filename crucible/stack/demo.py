@@ -73,7 +73,7 @@ class Demo:
         verdict = read_verdict(self.stack.settings, self.recipe)
         version, override = self._promote(verdict)
         actual = self._await_deployment(version)
-        rows = self._await_scores(before)
+        rows = self._await_scores(before, version)
         return Outcome(verdict, version, override, run_id, rows, actual.address, time.monotonic() - self._started)
 
     def _watch(self, api: DagsterApi, run_id: str) -> None:
@@ -122,12 +122,13 @@ class Demo:
                     return actual
         raise AssertionError("unreachable: polling ends by returning or raising")
 
-    def _await_scores(self, before: int) -> list[Row]:
+    def _await_scores(self, before: int, version: int) -> list[Row]:
         told: set[tuple[int, str]] = set()
         journal = self.stack.settings.fleet / "journal" / f"{self.recipe.name}.db"
         with self._waiting("submissions, one per epoch"):
             for _ in self._polls(f"{self.submissions} scored submissions", self.patience):
-                rows = [row for row in read_journal(journal) if row.nonce > before]
+                # an earlier champion may have been serving until now
+                rows = [row for row in read_journal(journal) if row.nonce > before and row.model_version == version]
                 for row in rows:
                     if row.state in ("included", "scored", "missed", "rejected") and (row.nonce, row.state) not in told:
                         told.add((row.nonce, row.state))
@@ -151,7 +152,8 @@ class Demo:
         )
 
     def _tell(self, text: str) -> None:
-        self.console.print(f"[dim]{time.monotonic() - self._started:5.1f} s[/]  {text}", highlight=False)
+        elapsed = time.monotonic() - self._started
+        self.console.print(f"[dim]{elapsed:5.1f} s[/]  {text}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def _waiting(self, text: str) -> Iterator[Callable[[str], None]]:
