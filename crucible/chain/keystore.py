@@ -7,9 +7,9 @@ the disk.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import StoreError, WalletError
 
+_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*$")  # as a recipe writes it; also keeps a name inside the folder
 _COST, _BLOCK, _LANES = 2**15, 8, 1  # 32 MB and a tenth of a second per guess
 
 
@@ -41,9 +42,11 @@ class Keystore:
         Raises
         ------
         WalletError
-            If there is one of that name already, or the mnemonic is none.
+            If there is one of that name already, or the name or the mnemonic is none.
         """
-        path = self.folder / f"{name}.json"
+        path = self.path(name)
+        if path.exists():
+            raise _taken(name)
         words = mnemonic or new_mnemonic()
         wallet = Wallet(words)
         salt, nonce = secrets.token_bytes(16), secrets.token_bytes(12)
@@ -52,7 +55,7 @@ class Keystore:
         try:
             _write_private(path, json.dumps(content, indent=1) + "\n")
         except FileExistsError:
-            raise WalletError(f"There is a wallet {name!r} already; wallets are never overwritten.") from None
+            raise _taken(name) from None
         return wallet
 
     def open(self, name: str) -> Wallet:
@@ -63,13 +66,13 @@ class Keystore:
         WalletError
             If there is none of that name, the passphrase is wrong, or the file was altered.
         """
-        path = self.folder / f"{name}.json"
+        path = self.path(name)
         try:
             content = json.loads(path.read_text())
             salt, nonce, sealed = (bytes.fromhex(content[part]) for part in ("salt", "nonce", "sealed"))
             address = str(content["address"])
         except FileNotFoundError:
-            raise WalletError(f"There is no wallet {name!r}; make it with `crucible wallet create {name}`.") from None
+            raise _absent(name) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WalletError(f"{path} is damaged ({type(error).__name__}).") from None
         try:
@@ -82,11 +85,30 @@ class Keystore:
         return wallet
 
     def address(self, name: str) -> str:
-        """Return the address that a wallet's file states, without decrypting it."""
+        """Return the address that a wallet's file states, without decrypting it.
+
+        Raises
+        ------
+        WalletError
+            If there is none of that name, or its file cannot be read.
+        """
         try:
-            return str(json.loads((self.folder / f"{name}.json").read_text())["address"])
+            return str(json.loads(self.path(name).read_text())["address"])
+        except FileNotFoundError:
+            raise _absent(name) from None
         except (OSError, ValueError, KeyError) as error:
             raise WalletError(f"Wallet {name!r} cannot be read ({type(error).__name__}).") from None
+
+    def path(self, name: str) -> Path:
+        """Return where the wallet ``name`` is kept; raises :class:`WalletError` for what is no name."""
+        if not _NAME.match(name):
+            raise WalletError(f"{name!r} is no name for a wallet; use small letters, digits, - and _.")
+        return self.folder / f"{name}.json"
+
+    @property
+    def passphrase_file(self) -> Path:
+        """Where the passphrase is kept when the environment states none."""
+        return self.folder / ".passphrase"
 
     def _key(self, salt: bytes) -> bytes:
         return Scrypt(salt=salt, length=32, n=_COST, r=_BLOCK, p=_LANES).derive(self._passphrase().encode())
@@ -94,26 +116,54 @@ class Keystore:
     def _passphrase(self) -> str:
         if stated := self._environ.get("CRUCIBLE_KEYSTORE_PASSPHRASE"):
             return stated
-        path = self.folder / ".passphrase"
-        if not path.exists():
-            # another process may make it at the same moment; that one counts then
-            with contextlib.suppress(FileExistsError):
-                _write_private(path, secrets.token_urlsafe(32) + "\n")
+        path = self.passphrase_file
         try:
-            return path.read_text().strip()
+            if not path.exists():
+                _write_private(path, secrets.token_urlsafe(32) + "\n")
+        except FileExistsError:
+            pass  # another process made it at the same moment; that one counts
+        try:
+            words = path.read_text().strip()
         except OSError as error:
             raise WalletError(f"The passphrase file {path} cannot be read: {error.strerror}.") from None
+        if not words:
+            raise WalletError(f"The passphrase file {path} is empty; put back your copy of it.")
+        return words
+
+
+def _absent(name: str) -> WalletError:
+    return WalletError(f"There is no wallet {name!r}; make it with `crucible wallet create {name}`.")
+
+
+def _taken(name: str) -> WalletError:
+    return WalletError(f"There is a wallet {name!r} already; wallets are never overwritten.")
 
 
 def _write_private(path: Path, text: str) -> None:
+    """Write a file that is there with its whole content or not at all, and never replaces another.
+
+    Raises
+    ------
+    FileExistsError
+        If ``path`` is taken, also by another process at this very moment.
+    StoreError
+        If the disk refuses.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        os.link(temporary, path)  # unlike a rename, this refuses to replace a file
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
     except FileExistsError:
         raise
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -26,8 +26,11 @@ def create(name: str, importing: bool) -> None:
 
     words = click.prompt("mnemonic", hide_input=True) if importing else None
     keystore = Keystore(Settings.load().keystore)
+    had_passphrase = keystore.passphrase_file.exists()
     made = keystore.create(name, words)
-    click.echo(f"{name}  {made.address}  ({keystore.folder / name}.json, encrypted)")
+    click.echo(f"{name}  {made.address}  ({keystore.path(name)}, encrypted)")
+    if keystore.passphrase_file.exists() and not had_passphrase:
+        click.echo(f"A random passphrase was written to {keystore.passphrase_file}; keep a copy of both files.")
 
 
 @wallet.command("list")
@@ -39,3 +42,13 @@ def list_() -> None:
     keystore = Keystore(Settings.load().keystore)
     for name in keystore.names():
         click.echo(f"{name}  {keystore.address(name)}")
+
+
+@wallet.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show the address of NAME, after opening it: the file, the passphrase and the address belong together."""
+    from crucible.chain.keystore import Keystore
+    from crucible.settings import Settings
+
+    click.echo(Keystore(Settings.load().keystore).open(name).address)
