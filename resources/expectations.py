@@ -59,7 +59,7 @@ FEATURES = (
     Expectation("target_plausible", "expect_column_values_to_be_between",
                 {"column": "target", "min_value": -0.7, "max_value": 0.7}),
     Expectation("target_varies", "expect_column_stdev_to_be_between",
-                {"column": "target", "min_value": 0, "strict_min": True}),
+                {"column": "target", "min_value": 1e-9}),
     Expectation("mostly_complete", "expect_column_mean_to_be_between", {"column": "complete", "min_value": 0.9}),
     Expectation("rsi_in_range", "expect_column_values_to_be_between",
                 {"column": "rsi", "min_value": 0, "max_value": 1}),

@@ -106,7 +106,9 @@ class Submitter:
     async def _settle(self, row: Row, height: int) -> Row:
         if row.state in ("seen", "predicted"):
             if height > row.window_end - _MARGIN_BLOCKS:
-                return self._journal.move(row.nonce, "missed", reason=row.reason or "the worker was not running")
+                return self._journal.move(
+                    row.nonce, "missed", reason=row.reason or "nothing was sent before the window ended"
+                )
             return row
         if row.state in ("signed", "broadcast"):
             return await self._confirm(row, height)

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from contextlib import contextmanager
 
 import psutil
@@ -31,6 +33,14 @@ def processes_of(home):
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def read_url(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.read().decode()
+    except urllib.error.URLError:
+        return ""  # not listening yet
 
 
 def lives(process):
@@ -112,6 +122,9 @@ def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig)
     with running(home, pytestconfig.rootpath, "up", "--dagster-port", "0", "--mlflow-port", "0") as (process, output):
         wait(lambda: "Ctrl-C stops everything" in output() or process.poll() is not None, "up to be up", 90)
         assert process.poll() is None, output()
+        live = Settings.load({"CRUCIBLE_HOME": str(home)})
+        assert read_url(f"{live.dagster_url}/server_info").startswith('{"dagster_webserver_version"')
+        wait(lambda: "<title>MLflow</title>" in read_url(live.mlflow_url), "the MLflow UI")
         for step, version in enumerate((2, 1, 2), start=1):
             # what a person does in the MLflow UI, and nothing else
             client(settings).set_registered_model_alias(NAME, "champion", str(version))
