@@ -78,4 +78,23 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("crucible: interrupted", err=True)
         code = 130
+    except Exception as error:
+        if debug:
+            raise
+        code = _unexpected(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> int:
+    cause: BaseException | None = error
+    while cause is not None:
+        # Ctrl-C during an import can arrive wrapped in whatever that import was doing
+        if isinstance(cause, KeyboardInterrupt):
+            click.echo("crucible: interrupted", err=True)
+            return 130
+        cause = cause.__cause__ or cause.__context__
+    words = str(error).splitlines()[0] if str(error) else "no message"
+    click.echo(
+        f"crucible: unexpected {type(error).__name__}: {words} (--debug shows where; please report it)", err=True
+    )
+    return 1

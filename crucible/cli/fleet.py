@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,11 @@ def run(ready_file: Path | None) -> None:
     """Keep one worker alive per deployment, until Ctrl-C. `crucible up` does this too."""
     from crucible.settings import Settings
     from crucible.worker.fleet import Fleet
+    from crucible.worker.log import log_to_stderr
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    Fleet(Settings.load()).run(ready_file)
+    settings = Settings.load()
+    log_to_stderr(settings.clock)
+    Fleet(settings).run(ready_file)
 
 
 @fleet.command()
@@ -40,9 +41,11 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("recipe", "state", "version", "bundle", "generation", "last nonce", "last submission", "message")
+    table = Table(
+        "recipe", "state", "version", "bundle", "generation", "last nonce", "last submission", "beat", "message"
+    )
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
     Console().print(table if rows else "Nothing is deployed; promote a model and the deploy sensor does the rest.")
 
 
@@ -102,6 +105,7 @@ def _status(settings: Any) -> list[dict[str, Any]]:
                 "generation": served,
                 "last nonce": actual.last_nonce if actual else 0,
                 "last submission": submissions[-1].state if submissions else "none",
+                "seconds since heartbeat": round(actual.silence, 1) if actual and actual.alive else None,
                 "message": actual.message if actual else "no worker has started",
             }
         )

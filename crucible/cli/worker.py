@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import click
 
 
@@ -22,11 +20,13 @@ def run(recipe: str) -> None:
     import asyncio
 
     from crucible.settings import Settings
+    from crucible.worker.log import log_to_stderr
     from crucible.worker.runtime import Worker
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = Settings.load()
+    log_to_stderr(settings.clock)
 
     async def serve() -> None:
-        await Worker(Settings.load(), recipe).run()
+        await Worker(settings, recipe).run()
 
     asyncio.run(serve())

@@ -122,3 +122,34 @@ def test_sql_sees_every_stored_dataset(crucible, tmp_path, make_bars):
     assert imported.returncode == 0, imported.stderr
     assert "50" in crucible("sql", "SELECT count(*) FROM bars").stdout
     refused(crucible("sql", "SELECT * FROM nothing"), "views: bars")
+
+
+def test_ctrl_c_inside_an_import_is_still_an_interruption(monkeypatch, capsys):
+    import crucible.cli as cli
+
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr(cli.crucible, "main", interrupted)
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["recipe", "list"])
+    assert exited.value.code == 130
+    assert capsys.readouterr().err == "crucible: interrupted\n"
+
+
+def test_a_fault_of_ours_is_one_sentence_and_a_traceback_on_request(monkeypatch, capsys):
+    import crucible.cli as cli
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(cli.crucible, "main", broken)
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["recipe", "list"])
+    assert exited.value.code == 1
+    assert "unexpected ZeroDivisionError: division by zero" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["--debug", "recipe", "list"])
