@@ -58,7 +58,7 @@ class Evaluation:
         return [
             {
                 "candidate": name,
-                "mean loss": loss,
+                "mean loss": float(f"{loss:.6g}"),
                 "against zero %": round(100 * (loss / zero - 1), 3) if zero else 0.0,
                 "direction right": round(self.scorecards[name].metrics["directional_accuracy"], 4),
                 "correlation": round(self.scorecards[name].metrics["pearson_r"], 4),
