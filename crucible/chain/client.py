@@ -149,6 +149,12 @@ class ChainClient:
 
     async def inference(self, topic_id: int, nonce: int, address: str) -> str | None:
         """Return what the chain holds of ``address`` for ``nonce``, or ``None``."""
+        # while the window is open the chain keeps inferences by worker; by block only once it has closed
+        latest = e.GetWorkerLatestInputInferenceByTopicIdRequest(topic_id=topic_id, worker_address=address)
+        found = await self._call(self._emissions.get_worker_latest_input_inference_by_topic_id, latest, missing=None)
+        newest = found.latest_input_inference if found else None
+        if newest is not None and newest.block_height == nonce and newest.values:
+            return str(newest.values[0].value)
         request = e.GetInferencesAtBlockRequest(topic_id=topic_id, block_height=nonce)
         found = await self._call(self._emissions.get_inferences_at_block, request, missing=None)
         rows = found.inferences.inferences if found and found.inferences else []

@@ -7,16 +7,22 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import psutil
 
+from crucible.clock import SystemClock
 from crucible.errors import ProcessError, StoreError
 from crucible.process import write_json
 from crucible.settings import Settings
 
+_T = TypeVar("_T")
+
+BEAT_SECONDS = 2.0
+"""How often a worker reports, in real time."""
+
 STALE_SECONDS = 10.0
-"""A heartbeat older than this (real time) means that the worker does not run."""
+"""A heartbeat older than this (real time) means that the worker does not run, or hangs."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +81,18 @@ class Actual:
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Whether this very process still runs and has reported lately."""
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+        return same and self.silence < STALE_SECONDS
+
+    @property
+    def silence(self) -> float:
+        """Seconds of real time since this report."""
+        return SystemClock().now().timestamp() - self.beat
 
 
 def desired_path(settings: Settings, recipe: str) -> Path:
@@ -100,8 +112,19 @@ def write_desired(settings: Settings, deployment: Deployment) -> None:
 
 def read_desired(settings: Settings, recipe: str) -> Deployment | None:
     """Return what is asked for, or ``None``."""
-    values = _read(desired_path(settings, recipe))
-    return Deployment(**values) if values else None
+    return _read(desired_path(settings, recipe), Deployment)
+
+
+def write_served(settings: Settings, deployment: Deployment) -> None:
+    """Remember what a worker serves, for a restart that finds the desired bundle unusable."""
+    path = settings.fleet / "served" / f"{deployment.recipe}.json"
+    if _read(path, Deployment) != deployment:
+        write_json(path, asdict(deployment))
+
+
+def read_served(settings: Settings, recipe: str) -> Deployment | None:
+    """Return what was served last, or ``None``."""
+    return _read(settings.fleet / "served" / f"{recipe}.json", Deployment)
 
 
 def write_actual(settings: Settings, actual: Actual) -> None:
@@ -111,8 +134,7 @@ def write_actual(settings: Settings, actual: Actual) -> None:
 
 def read_actual(settings: Settings, recipe: str) -> Actual | None:
     """Return the newest report, or ``None`` where no worker ever ran."""
-    values = _read(settings.fleet / "actual" / f"{recipe}.json")
-    return Actual(**values) if values else None
+    return _read(settings.fleet / "actual" / f"{recipe}.json", Actual)
 
 
 def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> Actual:
@@ -129,31 +151,31 @@ def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> A
         If the worker refuses the bundle, or does not report it in time.
     """
     deadline = time.monotonic() + timeout
+    begun = SystemClock().now().timestamp()
     while time.monotonic() < deadline:
         actual = read_actual(settings, deployment.recipe)
-        if actual and actual.alive:
+        if actual and (actual.alive or actual.beat >= begun):
             served = (actual.bundle, actual.generation, actual.state)
-            if served == (deployment.bundle, deployment.generation, "ready"):
+            if served == (deployment.bundle, deployment.generation, "ready") and actual.alive:
                 return actual
             if actual.refused_generation == deployment.generation:
                 raise ProcessError(f"The worker of {deployment.recipe} refused the bundle: {actual.message}")
         time.sleep(0.2)
     last = read_actual(settings, deployment.recipe)
-    why = (
-        f"its last word was: {last.message or last.state} ({datetime.fromtimestamp(last.beat, UTC):%H:%M:%S} UTC)"
-        if last
-        else "no worker has started; is a fleet running? Start `crucible up` or `crucible fleet run`"
-    )
+    why = "no worker has started"
+    if last:
+        why = f"its last word was: {last.message or last.state} ({datetime.fromtimestamp(last.beat, UTC):%H:%M:%S} UTC)"
+    if last is None or last.state == "stopped":
+        why += "; is a fleet running? Start `crucible up` or `crucible fleet run`"
     raise ProcessError(
         f"Nobody serves generation {deployment.generation} of {deployment.recipe} after {timeout:.0f} s; {why}."
     )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, kind: type[_T]) -> _T | None:
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        return values
+        return kind(**json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:  # TypeError: JSON, but not of this kind
         raise StoreError(f"{path} is damaged ({error}); delete it and deploy again.") from error

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import signal
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from crucible.clock import SystemClock
-from crucible.errors import ProcessError
+from crucible.errors import CrucibleError
 from crucible.process import Child, end_leftovers, stop_all, write_json
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Deployment, read_actual, read_desired, write_actual
+from crucible.worker.lock import hold
 
 _LOG = logging.getLogger(__name__)
 _TICK_SECONDS = 0.3
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _HEALTHY_SECONDS = 60.0
+_HUNG_SECONDS = 30.0
 
 
 @dataclass
 class _Worker:
-    """A worker process and when it may be started again."""
+    """A worker process, when it may be started again, and when its last heartbeat was heard (monotonic seconds)."""
 
     deployment: Deployment
     child: Child
     started: float
     pause: float = _FIRST_PAUSE
     restart_at: float | None = None
+    beat: float = 0.0
+    heard: float = 0.0
 
 
 class Fleet:
@@ -44,10 +46,14 @@ class Fleet:
     ----------
     settings : Settings
         The home.
+    hung_after : float
+        Seconds without a heartbeat after which a worker is killed and started again.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, hung_after: float = _HUNG_SECONDS) -> None:
         self._settings = settings
+        self._hung_after = hung_after
+        self._told: dict[str, str] = {}
         self._workers: dict[str, _Worker] = {}
         self._stop = threading.Event()
 
@@ -61,22 +67,37 @@ class Fleet:
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._stop.set())
-        with self._lock():
+        sentence = f"A fleet is running in {self._settings.home} already; there may be one."
+        with hold(self._settings.fleet / ".lock", sentence):
             end_leftovers("CRUCIBLE_FLEET", str(self._settings.home))
             if ready_file:
                 write_json(ready_file, {"home": str(self._settings.home)})
             try:
                 while not self._stop.wait(_TICK_SECONDS):
-                    self._reconcile()
+                    self.reconcile()
             finally:
-                stop_all([worker.child for worker in self._workers.values()], grace=2.5)
+                self.end()
 
-    def _reconcile(self) -> None:
+    def end(self) -> None:
+        """End every worker."""
+        stop_all([worker.child for worker in self._workers.values()], grace=2.5)
+
+    def reconcile(self) -> None:
+        """Look once at what is desired and at what runs, and do what is missing.
+
+        Trouble with one recipe, such as a damaged file, is logged once, and its worker and all others go on.
+        """
         wanted = {path.stem for path in (self._settings.fleet / "desired").glob("*.json")}
         for recipe in sorted(wanted):
-            desired = read_desired(self._settings, recipe)
-            if desired is not None:
-                self._keep(desired)
+            try:
+                desired = read_desired(self._settings, recipe)
+                if desired is not None:
+                    self._keep(desired)
+                self._told.pop(recipe, None)
+            except CrucibleError as error:
+                if self._told.get(recipe) != str(error):
+                    _LOG.error("%s: %s", recipe, error)
+                self._told[recipe] = str(error)
         for recipe in set(self._workers) - wanted:
             _LOG.info("%s is no longer wanted", recipe)
             stop_all([self._workers.pop(recipe).child], grace=2.5)
@@ -95,6 +116,25 @@ class Fleet:
         worker.deployment = desired
         if worker.child.popen.poll() is not None:
             self._revive(desired, worker)
+        else:
+            self._listen(worker)
+
+    def _listen(self, worker: _Worker) -> None:
+        """Kill a worker that has stopped reporting; the next look finds it dead.
+
+        Only a change of the heartbeat counts, timed by our own clock: after the machine has slept every heartbeat is
+        old, and no worker hangs.
+        """
+        recipe, now = worker.deployment.recipe, time.monotonic()
+        actual = read_actual(self._settings, recipe)
+        beat = actual.beat if actual and actual.pid == worker.child.popen.pid else 0.0
+        if beat != worker.beat:
+            worker.beat, worker.heard = beat, now
+        elif now - max(worker.heard, worker.started) > self._hung_after:
+            words = f"no heartbeat for {self._hung_after:.0f} s"
+            _LOG.error("%s hangs: %s; it is killed", recipe, words)
+            self._record_death(recipe, words)
+            stop_all([worker.child], grace=1.0)
 
     def _revive(self, desired: Deployment, worker: _Worker) -> None:
         now = time.monotonic()
@@ -128,13 +168,3 @@ class Fleet:
             cwd=Path.cwd(),
         )
         return _Worker(desired, child, time.monotonic(), pause)
-
-    def _lock(self) -> IO[str]:
-        self._settings.fleet.mkdir(parents=True, exist_ok=True)
-        file = (self._settings.fleet / ".lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise ProcessError(f"A fleet is running in {self._settings.home} already; there may be one.") from None
-        return file

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from crucible.clock import Clock
 from crucible.errors import StoreError
@@ -28,9 +28,9 @@ FOLLOWS: dict[str, frozenset[str]] = {
     "seen": frozenset({"predicted", "missed", "rejected"}),
     # included without a signature of ours: the chain holds a value for this nonce that an earlier journal sent
     "predicted": frozenset({"predicted", "signed", "included", "missed", "rejected"}),
-    # signed again only after CheckTx refused the first signature (sequence, fee, gas): the payload stays
+    # signed again only after the chain refused the first signature (sequence, fee, gas): the payload stays
     "signed": frozenset({"signed", "broadcast", "included", "missed", "rejected"}),
-    "broadcast": frozenset({"included", "missed", "rejected"}),
+    "broadcast": frozenset({"signed", "included", "missed", "rejected"}),
     "included": frozenset({"scored", "unscored"}),
     "scored": frozenset(),
     "unscored": frozenset(),
@@ -86,6 +86,16 @@ class Row:
     reason: str | None
     seen_at: str
     updated_at: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One state that a nonce took; ``at`` is the clock's time, ISO, UTC."""
+
+    nonce: int
+    state: str
+    at: str
+    note: str
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Row))
@@ -214,18 +224,24 @@ def read_journal(path: Path) -> list[Row]:
     StoreError
         If the file is damaged.
     """
+    return [Row(*found) for found in _read(path, f"SELECT {_COLUMNS} FROM submission ORDER BY nonce")]
+
+
+def read_steps(path: Path) -> list[Step]:
+    """Return every step in a journal in the order in which it was recorded; else as :func:`read_journal`."""
+    return [Step(*found) for found in _read(path, "SELECT nonce, state, at, note FROM step ORDER BY rowid")]
+
+
+def _read(path: Path, query: str) -> list[Any]:
     if not path.exists():
         return []
     try:
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
         try:
-            found = connection.execute(f"SELECT {_COLUMNS} FROM submission ORDER BY nonce").fetchall()
+            return connection.execute(query).fetchall()
         finally:
             connection.close()
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         if "no such table" in str(error):
             return []  # the worker has created the file and not yet the table
         raise StoreError(f"The journal {path} cannot be read: {error}.") from error
-    except sqlite3.Error as error:
-        raise StoreError(f"The journal {path} cannot be read: {error}.") from error
-    return [Row(*item) for item in found]

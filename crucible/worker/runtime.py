@@ -13,25 +13,32 @@ from pathlib import Path
 import psutil
 
 from crucible.chain.client import ChainClient, TopicInfo
-from crucible.chain.faucet import ask_faucet
-from crucible.chain.keystore import Keystore
-from crucible.chain.transaction import FeePolicy, registration, sign, unsigned
+from crucible.chain.transaction import FeePolicy
 from crucible.chain.wakeup import wake_on_window
-from crucible.chain.wallet import Wallet
 from crucible.clock import SystemClock
-from crucible.errors import ChainError, CrucibleError, NodeUnreachable, ProcessError, WalletError
+from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, ProcessError
 from crucible.market.source import open_source
 from crucible.models.bundle import load_bundle
 from crucible.settings import Settings
-from crucible.worker.deployment import Actual, Deployment, journal_path, read_desired, write_actual
+from crucible.worker.daemon_thread import in_daemon_thread
+from crucible.worker.deployment import (
+    BEAT_SECONDS,
+    Actual,
+    Deployment,
+    journal_path,
+    read_desired,
+    read_served,
+    write_actual,
+    write_served,
+)
+from crucible.worker.introduction import introduce, open_wallet
 from crucible.worker.journal import Journal
+from crucible.worker.lock import hold
 from crucible.worker.predictor import Predictor
 from crucible.worker.submitter import Submitter
 
 _LOG = logging.getLogger(__name__)
-_BEAT_SECONDS = 2.0
-_LEAST_BALANCE = 10**12
-_FUNDS_SECONDS = 30.0
+_STOP_SECONDS = 0.7  # what is under way may still finish; after that it is abandoned, and the journal knows
 
 
 @dataclass
@@ -73,35 +80,55 @@ class Worker:
         Raises
         ------
         ProcessError
-            If nothing is deployed.
+            If nothing is deployed, or another process serves this recipe.
         CrucibleError
-            If the start fails: wallet, bundle, node, funds or registration.
+            If the start fails: wallet, bundle, node, funds or registration; or the disk refuses.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stop)
-        try:
-            await self._run()
-        except CrucibleError as error:
-            self._report(state="failed", message=str(error))
-            raise
-        self._report(state="stopped")
+        lock = journal_path(self._settings, self._recipe).with_suffix(".lock")
+        with hold(lock, f"Another process serves {self._recipe} already; there may be one."):
+            try:
+                await self._until_stopped()
+            except CrucibleError as error:
+                self._report(state="failed", message=str(error))
+                raise
+            self._report(state="stopped", message="told to stop")
 
     def stop(self) -> None:
         """Stop within a second; whatever is under way is in the journal."""
         self._stop.set()
         self._wake.set()
 
+    async def _until_stopped(self) -> None:
+        stopping = asyncio.create_task(self._stop.wait())
+        tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._beat())]
+        try:
+            await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set():
+                await asyncio.wait(tasks[:1], timeout=_STOP_SECONDS)
+        finally:
+            for task in (stopping, *tasks):
+                task.cancel()
+            await asyncio.gather(stopping, *tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()  # raises what ended it
+
     async def _run(self) -> None:
         desired = read_desired(self._settings, self._recipe)
         if desired is None:
             raise ProcessError(f"Nothing is deployed for {self._recipe}; promote a version, or run the job `deploy`.")
         self._report(message="loading the bundle")
-        predictor = await self._load(desired)
-        wallet = self._open_wallet(desired.wallet)
+        serving = await self._first(desired)
+        wallet = open_wallet(self._settings, desired.wallet)
         self._report(address=wallet.address, message="connecting")
         async with ChainClient(self._settings.grpc_url) as client:
-            topic = await self._introduce(client, wallet, desired.topic_id)
+            topic = await introduce(
+                client, wallet, self._settings, desired.topic_id,
+                fee=self._fee, report=lambda message: self._report(message=message),
+            )  # fmt: skip
             journal = Journal(
                 journal_path(self._settings, self._recipe), self._clock,
                 chain_id=self._settings.chain_id, topic_id=topic.id, address=wallet.address,
@@ -109,20 +136,19 @@ class Worker:
             with journal:
                 submitter = Submitter(
                     client, wallet, journal, self._clock, topic=topic, chain_id=self._settings.chain_id,
-                    block=predictor.bundle.manifest.recipe.topic.cadence / topic.epoch_length, fee=self._fee,
+                    block=serving.predictor.bundle.manifest.recipe.topic.cadence / topic.epoch_length, fee=self._fee,
                 )  # fmt: skip
-                await self._serve(client, submitter, topic, _Serving(desired, predictor))
+                await self._serve(client, submitter, topic, serving)
 
     async def _serve(self, client: ChainClient, submitter: Submitter, topic: TopicInfo, serving: _Serving) -> None:
         cadence = serving.predictor.bundle.manifest.recipe.topic.cadence
         pause = min(max(self._clock.wall_seconds(cadence) / 40, 0.2), 10.0)
-        self._report_serving(serving, "serving")
-        helpers = [
-            asyncio.create_task(wake_on_window(self._settings.websocket_url, topic.id, self._wake)),
-            asyncio.create_task(self._beat()),
-        ]
+        self._report_serving(serving, self._actual.message if self._actual.refused_generation else "serving")
+        waker = asyncio.create_task(wake_on_window(self._settings.websocket_url, topic.id, self._wake))
         try:
             while not self._stop.is_set():
+                if waker.done():
+                    waker.result()  # it never ends by itself: raise what ended it
                 self._wake.clear()
                 try:
                     await self._round(client, submitter, topic, serving)
@@ -133,11 +159,10 @@ class Worker:
                     _LOG.error("%s", error)
                     self._report(message=str(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), timeout=pause)
+                    await asyncio.wait_for(self._wake.wait(), timeout=min(pause, submitter.patience()))
         finally:
-            for task in helpers:
-                task.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            waker.cancel()
+            await asyncio.gather(waker, return_exceptions=True)
 
     async def _round(self, client: ChainClient, submitter: Submitter, topic: TopicInfo, serving: _Serving) -> None:
         for row in await submitter.settle():
@@ -145,20 +170,38 @@ class Worker:
         await self._follow_desired(serving)
         height = await client.height()
         for nonce in await client.open_nonces(topic.id):
-            if nonce + topic.worker_window <= height or self._stop.is_set():
-                continue
-            if nonce <= self._actual.last_nonce:
+            if nonce <= self._actual.last_nonce or nonce + topic.worker_window <= height or self._stop.is_set():
                 continue
             row = await submitter.handle(nonce, serving.predictor, serving.deployment.model_version)
-            _LOG.info("nonce %d %s value %s", nonce, row.state, row.value)
             if row.state not in ("seen", "predicted"):
+                _LOG.info("nonce %d %s value %s", nonce, row.state, row.value)
                 self._report(last_nonce=nonce, message=f"nonce {nonce} {row.state}")
+
+    async def _first(self, desired: Deployment) -> _Serving:
+        """Load what is desired, or else what was served last: a bundle that cannot be loaded costs no epoch."""
+        try:
+            return _Serving(desired, await self._load(desired))
+        except CrucibleError as error:
+            self._report(refused_generation=desired.generation, message=str(error))
+            last = read_served(self._settings, self._recipe)
+            if last is None or _place(last) != _place(desired) or last.bundle == desired.bundle:
+                raise
+            _LOG.error("generation %d refused, going back to %d: %s", desired.generation, last.generation, error)
+            return _Serving(last, await self._load(last))
 
     async def _follow_desired(self, serving: _Serving) -> None:
         """Swap to a newly desired bundle, between epochs; one that cannot be loaded leaves the old one serving."""
-        desired = read_desired(self._settings, self._recipe)
+        try:
+            desired = read_desired(self._settings, self._recipe)
+        except CrucibleError as error:
+            if self._actual.message != str(error):
+                _LOG.error("%s", error)
+                self._report(message=str(error))
+            return
         if desired is None or desired.generation in (serving.deployment.generation, self._actual.refused_generation):
             return
+        if _place(desired) != _place(serving.deployment):
+            return  # another wallet or topic is another process: the fleet ends this one
         try:
             predictor = await self._load(desired, known=(serving.predictor, serving.previous))
         except CrucibleError as error:
@@ -174,72 +217,21 @@ class Worker:
         for predictor in known:
             if predictor is not None and predictor.bundle.digest == desired.bundle:
                 return predictor
-        bundle = await asyncio.to_thread(load_bundle, Path(desired.bundle_path), desired.bundle)
+        bundle = await in_daemon_thread(load_bundle, Path(desired.bundle_path), desired.bundle)
+        stated = bundle.manifest.recipe.topic_id(self._settings.network)
+        if stated != desired.topic_id:
+            raise BundleError(f"Bundle {bundle.digest[:12]} answers topic {stated}, not topic {desired.topic_id}.")
         return Predictor(bundle, open_source(bundle.manifest.recipe.data.source, self._settings.exchange_url))
-
-    def _open_wallet(self, name: str) -> Wallet:
-        keystore = Keystore(self._settings.keystore)
-        if name in keystore.names():
-            return keystore.open(name)
-        if self._settings.network != "testnet":
-            raise WalletError(f"There is no wallet {name!r}; make it with `crucible wallet create {name}` and fund it.")
-        wallet = keystore.create(name)
-        _LOG.info("made wallet %s with address %s", name, wallet.address)
-        return wallet
-
-    async def _introduce(self, client: ChainClient, wallet: Wallet, topic_id: int) -> TopicInfo:
-        found = await client.chain_id()
-        if found != self._settings.chain_id:
-            raise ChainError(f"The node at {client.url} is of chain {found}, not {self._settings.chain_id}.")
-        topic = await client.topic(topic_id)
-        if not await client.may_submit(topic_id, wallet.address):
-            raise ChainError(f"The whitelist of topic {topic_id} does not let {wallet.address} submit.")
-        await self._ensure_funds(client, wallet)
-        if not await client.is_registered(topic_id, wallet.address):
-            await self._register(client, wallet, topic_id)
-        return topic
-
-    async def _ensure_funds(self, client: ChainClient, wallet: Wallet) -> None:
-        if await client.balance(wallet.address) >= _LEAST_BALANCE:
-            return
-        if self._settings.network != "testnet" or not self._settings.faucet_url:
-            raise WalletError(f"{wallet.address} holds less than {_LEAST_BALANCE} uallo; fund it first.")
-        self._report(message="asking the faucet")
-        await ask_faucet(self._settings.faucet_url, self._settings.chain_id, wallet.address)
-        for _ in range(int(_FUNDS_SECONDS / 0.2)):
-            if await client.balance(wallet.address) >= _LEAST_BALANCE:
-                return
-            await asyncio.sleep(0.2)
-        raise WalletError(f"The faucet's funds for {wallet.address} have not arrived after {_FUNDS_SECONDS:.0f} s.")
-
-    async def _register(self, client: ChainClient, wallet: Wallet, topic_id: int) -> None:
-        self._report(message=f"registering in topic {topic_id}")
-        account = await client.account(wallet.address)
-        if account is None:
-            raise WalletError(f"Account {wallet.address} does not exist although it is funded; try again.")
-        message = registration(wallet.address, topic_id)
-        gas = int(await client.simulate(unsigned(message, wallet, account.sequence)) * 1.3)
-        timeout = await client.height() + 20
-        signed = sign(
-            message, wallet, chain_id=self._settings.chain_id, number=account.number, sequence=account.sequence,
-            gas=gas, fee=self._fee.amount(gas, await client.gas_price()), timeout_height=timeout,
-        )  # fmt: skip
-        await client.broadcast(signed.content, signed.hash)
-        while (found := await client.find(signed.hash)) is None:
-            if await client.height() > timeout:
-                raise ChainError(f"The registration in topic {topic_id} was in no block; try again.")
-            await asyncio.sleep(0.2)
-        if found.code and not await client.is_registered(topic_id, wallet.address):
-            raise ChainError(f"The chain refused the registration in topic {topic_id}: {found.log}")
 
     async def _beat(self) -> None:
         while True:
             self._report()
-            await asyncio.sleep(_BEAT_SECONDS)
+            await asyncio.sleep(BEAT_SECONDS)
 
     def _report_serving(self, serving: _Serving, message: str) -> None:
         deployment = serving.deployment
         _LOG.info("%s: bundle %s, version %d", message, deployment.bundle[:12], deployment.model_version)
+        write_served(self._settings, deployment)
         self._report(
             state="ready", bundle=deployment.bundle, generation=deployment.generation,
             model_version=deployment.model_version, message=message,
@@ -249,3 +241,7 @@ class Worker:
         now = SystemClock().now().timestamp()
         self._actual = replace(self._actual, beat=now, **changes)  # type: ignore[arg-type]
         write_actual(self._settings, self._actual)
+
+
+def _place(deployment: Deployment) -> tuple[str, int]:
+    return deployment.wallet, deployment.topic_id

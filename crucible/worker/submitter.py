@@ -1,26 +1,27 @@
-"""One nonce from seen to included: journal before broadcast, and the same payload or none."""
+"""The nonces of one topic, each from seen to scored; every call makes one attempt and never waits for a block."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+import math
 from datetime import timedelta
 
-from crucible.chain.client import ChainClient, Inclusion, TopicInfo
-from crucible.chain.error_table import Kind, classify
-from crucible.chain.transaction import FeePolicy, inference, sign, unsigned
+from crucible.chain.client import ChainClient, TopicInfo
+from crucible.chain.transaction import FeePolicy
 from crucible.chain.wallet import Wallet
 from crucible.clock import Clock
-from crucible.errors import ChainError, CrucibleError, NodeUnreachable, SequenceMismatch, TxRejected
+from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, StoreError
+from crucible.worker.daemon_thread import in_daemon_thread
 from crucible.worker.journal import Journal, Row
 from crucible.worker.predictor import Predictor
+from crucible.worker.sender import Sender
 
 _LOG = logging.getLogger(__name__)
-_GAS_HEADROOM = 1.3
 _MARGIN_BLOCKS = 1  # a transaction that is sent in the last block of the window comes too late
-_RETRY_SECONDS = 0.25
+_RESEND_BLOCKS = 2  # a transaction that is in no block after so many may have been dropped from the mempool
 _UNSCORED_EPOCHS = 5  # after so many further epochs no score will come
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
 
 class Submitter:
@@ -53,43 +54,52 @@ class Submitter:
         fee: FeePolicy,
     ) -> None:
         self._client = client
-        self._wallet = wallet
+        self._address = wallet.address
         self._journal = journal
         self._clock = clock
         self._topic = topic
-        self._chain_id = chain_id
         self._block = block
-        self._fee = fee
+        self._sender = Sender(client, wallet, journal, topic_id=topic.id, chain_id=chain_id, fee=fee)
+        self._why = self._sender.why
+        self._sent_at: dict[int, int] = {}
+        self._failures = 0
 
     async def handle(self, nonce: int, predictor: Predictor, model_version: int) -> Row:
-        """Take an open nonce as far as a broadcast; return its row.
+        """Take an open nonce as far as a broadcast, if that works at once; return its row.
 
-        Transient failures are tried again until the window is about to end, and then the nonce is missed.
+        A transient failure leaves the row ``seen`` or ``predicted``, to be tried again while the window is open.
+
+        Raises
+        ------
+        NodeUnreachable
+            If the node does not answer.
+        StoreError
+            If the journal refuses; nothing was sent then.
         """
         row = self._journal.seen(nonce, nonce + self._topic.worker_window)
-        while row.state in ("seen", "predicted"):
-            height = await self._client.height()
-            if height > row.window_end - _MARGIN_BLOCKS:
-                return self._journal.move(nonce, "missed", reason=row.reason or "the window was about to end")
-            try:
-                if row.state == "seen":
-                    row = await self._predict(row, predictor, model_version, height)
-                row = await self._sign(row)
-            except NodeUnreachable:
+        if row.state not in ("seen", "predicted"):
+            return row  # an earlier life of this worker came further; settling goes on from there
+        height = await self._client.height()
+        if self._late(row, height):
+            return self._missed(row)
+        try:
+            if row.state == "seen":
+                row = await self._predict(row, predictor, model_version, height)
+            row = await self._sender.sign(row)
+        except StoreError:
+            raise
+        except CrucibleError as error:
+            self._failures += 1
+            self._why[nonce] = str(error)
+            if isinstance(error, NodeUnreachable):
                 raise
-            except CrucibleError as error:
-                _LOG.warning("nonce %d: %s", nonce, error)
-                if row.state == "predicted" and await self._client.inference(
-                    self._topic.id, nonce, self._wallet.address
-                ):
-                    return self._journal.move(
-                        nonce, "included", reason="the chain holds an earlier value of this worker"
-                    )
-                row = replace(row, reason=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-        if row.state == "signed":
-            row = await self._broadcast(row)
-        return row
+            _LOG.warning("nonce %d: %s", nonce, error)
+            if await self._client.inference(self._topic.id, nonce, self._address) is not None:
+                return self._journal.move(nonce, "included", reason="the chain holds an earlier value of this worker")
+            return row
+        self._failures = 0
+        self._sent_at[nonce] = height
+        return await self._sender.send(row)
 
     async def settle(self) -> list[Row]:
         """Look up everything that is under way; return the rows that moved."""
@@ -98,21 +108,45 @@ class Submitter:
             return []
         height = await self._client.height()
         for row in rows:
-            after = await self._settle(row, height)
+            try:
+                after = await self._settle(row, height)
+            except NodeUnreachable:
+                raise
+            except ChainError as error:
+                # what the chain says of one nonce must not keep the others waiting
+                if self._why.get(row.nonce) != str(error):
+                    _LOG.warning("nonce %d: %s", row.nonce, error)
+                self._why[row.nonce] = str(error)
+                continue
             if after.state != row.state:
                 moved.append(after)
         return moved
 
+    def patience(self) -> float:
+        """Return the real seconds after which another look is worth while; infinite when nothing is under way."""
+        states = {row.state for row in self._journal.unfinished()}
+        waits = [math.inf]
+        if states & {"signed", "broadcast"}:
+            waits.append(self._clock.wall_seconds(self._block) / 2)
+        if states & {"seen", "predicted"}:
+            waits.append(_FIRST_PAUSE * 2.0 ** min(self._failures, 10))
+        return min(min(waits), _LONGEST_PAUSE) if len(waits) > 1 else math.inf
+
+    def _late(self, row: Row, height: int) -> bool:
+        return height > row.window_end - _MARGIN_BLOCKS
+
+    def _missed(self, row: Row, what: str = "nothing was sent before the window ended") -> Row:
+        why = self._why.get(row.nonce)
+        return self._journal.move(row.nonce, "missed", reason=f"{what}: {why}" if why else what)
+
     async def _settle(self, row: Row, height: int) -> Row:
         if row.state in ("seen", "predicted"):
-            if height > row.window_end - _MARGIN_BLOCKS:
-                return self._journal.move(
-                    row.nonce, "missed", reason=row.reason or "nothing was sent before the window ended"
-                )
-            return row
+            return self._missed(row) if self._late(row, height) else row
         if row.state in ("signed", "broadcast"):
             return await self._confirm(row, height)
-        score = await self._client.score(self._topic.id, row.nonce, self._wallet.address)
+        if height < row.nonce + self._topic.ground_truth_lag:
+            return row  # the truth is not known yet, so there can be no score
+        score = await self._client.score(self._topic.id, row.nonce, self._address)
         if score is not None:
             return self._journal.move(row.nonce, "scored", score=score)
         due = row.nonce + self._topic.ground_truth_lag + (1 + _UNSCORED_EPOCHS) * self._topic.epoch_length
@@ -122,40 +156,35 @@ class Submitter:
 
     async def _confirm(self, row: Row, height: int) -> Row:
         assert row.tx_hash is not None
+        # `height` was asked before: if it is past the window's end, and with it the timeout height, a transaction that
+        # is not found now will be in no block
         found = await self._client.find(row.tx_hash)
         if found is not None:
-            return self._included(row, found)
+            return await self._sender.delivered(row, found)
         if height > row.window_end:
-            # past its timeout height the transaction can be in no later block; one more look, since blocks race with us
-            found = await self._client.find(row.tx_hash)
-            if found is not None:
-                return self._included(row, found)
-            held = await self._client.inference(self._topic.id, row.nonce, self._wallet.address)
-            if held is not None:
+            if await self._client.inference(self._topic.id, row.nonce, self._address) is not None:
                 return self._journal.move(row.nonce, "included", reason="found on chain without its transaction")
-            return self._journal.move(row.nonce, "missed", reason="not in a block before the window ended")
-        if row.state == "signed":
-            return await self._broadcast(row)
+            return self._missed(row, "not in a block before the window ended")
+        if height >= row.window_end:
+            return row  # what is sent now is for the next block, which is too late; what was sent may be in this one
+        if row.state == "signed" or height >= self._sent_at.get(row.nonce, 0) + _RESEND_BLOCKS:
+            self._sent_at[row.nonce] = height
+            return await self._sender.send(row)
         return row
-
-    def _included(self, row: Row, found: Inclusion) -> Row:
-        if found.code == 0:
-            return self._journal.move(row.nonce, "included", height=found.height, code=0)
-        meaning = classify(found.codespace, found.code, found.log)
-        reason = f"{meaning.meaning} ({found.codespace} code {found.code})"
-        if meaning.kind is Kind.ALREADY:
-            return self._journal.move(row.nonce, "included", height=found.height, code=found.code, reason=reason)
-        state = "missed" if meaning.kind is Kind.MISSED else "rejected"
-        return self._journal.move(row.nonce, state, height=found.height, code=found.code, reason=reason)
 
     async def _predict(self, row: Row, predictor: Predictor, model_version: int, height: int) -> Row:
         left = self._clock.wall_seconds(self._block * max(row.window_end - _MARGIN_BLOCKS - height, 1))
         try:
             prediction = await asyncio.wait_for(
-                asyncio.to_thread(predictor.predict, self._clock.now()), timeout=max(left, 0.5)
+                in_daemon_thread(predictor.predict, self._clock.now()), timeout=max(left, 0.5)
             )
         except TimeoutError:
-            raise ChainError(f"The prediction took longer than the {left:.1f} s that the window leaves.") from None
+            raise BundleError(f"The prediction took longer than the {left:.1f} s that the window leaves.") from None
+        except CrucibleError:
+            raise
+        except Exception as error:  # a model or a library that fails must cost one attempt, not the process
+            _LOG.exception("the prediction for nonce %d failed", row.nonce)
+            raise BundleError(f"The prediction failed with {type(error).__name__}: {error}") from error
         return self._journal.move(
             row.nonce,
             "predicted",
@@ -164,58 +193,3 @@ class Submitter:
             bundle=predictor.bundle.digest,
             model_version=model_version,
         )
-
-    async def _sign(self, row: Row, sequence: int | None = None) -> Row:
-        assert row.value is not None
-        account = await self._client.account(self._wallet.address)
-        if account is None:
-            raise ChainError(f"Account {self._wallet.address} was never funded.")
-        number = account.sequence if sequence is None else sequence
-        message = inference(self._wallet, self._topic.id, row.nonce, row.value)
-        gas = int(await self._client.simulate(unsigned(message, self._wallet, number)) * _GAS_HEADROOM)
-        signed = sign(
-            message,
-            self._wallet,
-            chain_id=self._chain_id,
-            number=account.number,
-            sequence=number,
-            gas=gas,
-            fee=self._fee.amount(gas, await self._client.gas_price()),
-            timeout_height=row.window_end,
-        )
-        return self._journal.move(
-            row.nonce, "signed", tx_hash=signed.hash, tx_content=signed.content, sequence=signed.sequence
-        )
-
-    async def _broadcast(self, row: Row, attempts: int = 3) -> Row:
-        """Send the signed bytes; with no answer the row stays ``signed``, to be looked up before it is sent again."""
-        assert row.tx_content is not None
-        assert row.tx_hash is not None
-        try:
-            await self._client.broadcast(row.tx_content, row.tx_hash)
-        except SequenceMismatch as mismatch:
-            # CheckTx refused it, so it is in no mempool here; perhaps an earlier sending of it is in a block already
-            found = await self._client.find(row.tx_hash)
-            if found is not None:
-                return self._included(row, found)
-            row = await self._sign(row, mismatch.expected)
-            return await self._broadcast(row, attempts - 1) if attempts > 1 else row
-        except TxRejected as refusal:
-            return await self._refused(row, refusal)
-        except NodeUnreachable as error:
-            _LOG.warning("nonce %d: no answer to the broadcast; its hash is looked up first (%s)", row.nonce, error)
-            return row
-        return self._journal.move(row.nonce, "broadcast")
-
-    async def _refused(self, row: Row, refusal: TxRejected) -> Row:
-        meaning = classify(refusal.codespace, refusal.code, refusal.raw_log)
-        reason = f"{meaning.meaning} ({refusal.codespace} code {refusal.code})"
-        match meaning.kind:
-            case Kind.PENDING:
-                return self._journal.move(row.nonce, "broadcast", reason=reason)
-            case Kind.RETRY:
-                return await self._sign(row)  # at the price and gas of this moment; the next look sends it
-            case Kind.MISSED:
-                return self._journal.move(row.nonce, "missed", reason=reason)
-            case _:
-                return self._journal.move(row.nonce, "rejected", reason=reason)

@@ -1,0 +1,426 @@
+"""One nonce at a time against a node whose blocks the test makes: every way in which a submission can go wrong."""
+
+import asyncio
+import os
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from crucible.chain.client import ChainClient
+from crucible.chain.error_table import ERROR_TABLE, Kind
+from crucible.chain.transaction import FeePolicy, registration, sign, unsigned
+from crucible.chain.wallet import Wallet, new_mnemonic
+from crucible.clock import SystemClock
+from crucible.errors import NodeUnreachable, StaleError, StoreError
+from crucible.localnet.embedded import EmbeddedLocalnet
+from crucible.localnet.topic import TopicSpec
+from crucible.worker.journal import TERMINAL, Journal, read_journal, read_steps
+from crucible.worker.predictor import Prediction
+from crucible.worker.submitter import Submitter
+
+SPEC = TopicSpec(
+    id=77, metadata="test", loss_method="sqe", asset="BTC/USD", target="price", symbol="BTCUSDT", interval_seconds=300,
+    horizon_seconds=12, cadence_seconds=12, epoch_length=12, ground_truth_lag=12, worker_window=8,
+)  # fmt: skip
+MISMATCH = "account sequence mismatch, expected {}, got {}: incorrect account sequence"
+
+
+@dataclass
+class Steady:
+    """Predicts 100, 101, 102 …: a second prediction of one nonce would show."""
+
+    bundle: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(digest="d" * 64))
+    calls: int = 0
+
+    def predict(self, now: datetime) -> Prediction:
+        self.calls += 1
+        return Prediction(99.0 + self.calls, now, 0.0)
+
+
+@dataclass
+class Failing(Steady):
+    """Raises ``error`` until it is ``None``; with an event it waits for that instead."""
+
+    error: Exception | None = None
+    until: threading.Event | None = None
+
+    def predict(self, now: datetime) -> Prediction:
+        if self.until:
+            self.until.wait()
+        if self.error:
+            raise self.error
+        return super().predict(now)
+
+
+class Desk:
+    """A registered wallet, a node and a journal; :meth:`restart` is what a crash leaves behind."""
+
+    def __init__(self, client, node, path, wallet, predictor):
+        self.client, self.node, self.path, self.wallet, self.predictor = client, node, path, wallet, predictor
+        self.core = node.core
+        self.restart()
+
+    def restart(self, path=None):
+        journal = getattr(self, "journal", None)
+        if journal:
+            journal.__exit__(None, None, None)
+        self.path = path or self.path
+        key = {"chain_id": "allora-testnet-1", "topic_id": 77, "address": self.wallet.address}
+        self.journal = Journal(self.path, SystemClock(), **key).__enter__()
+        self.submitter = Submitter(
+            self.client, self.wallet, self.journal, SystemClock(), topic=self.topic, chain_id="allora-testnet-1",
+            block=timedelta(seconds=0.1), fee=FeePolicy(),
+        )  # fmt: skip
+
+    @property
+    def topic(self):
+        return SimpleNamespace(id=77, epoch_length=12, ground_truth_lag=12, worker_window=8)
+
+    def step(self, blocks=1):
+        for _ in range(blocks):
+            self.node.step(float(self.core.height + 1))
+
+    async def handle(self, nonce=12):
+        return await self.submitter.handle(nonce, self.predictor, 1)
+
+    def row(self, nonce=12):
+        return self.journal.row(nonce)
+
+    async def send_other(self):
+        """A transaction of the same wallet that the submitter knows nothing of."""
+        account = await self.client.account(self.wallet.address)
+        sequence = self.core.pending_account(self.wallet.address).sequence
+        message = registration(self.wallet.address, 77)
+        other = sign(
+            message, self.wallet, chain_id="allora-testnet-1", number=account.number, sequence=sequence,
+            gas=300_000, fee=10**8, timeout_height=0,
+        )  # fmt: skip
+        await self.client.broadcast(other.content, other.hash)
+
+    def forget_mempool(self):
+        self.core._pending.clear()
+        self.core._recheck()
+
+    def delivered(self):
+        """By nonce, how many transactions of this wallet took effect; and the logs of those that did not."""
+        return [result.log for result in self.core.results.values() if result.code]
+
+
+@pytest.fixture(scope="module")
+def wallet():
+    return Wallet(new_mnemonic())
+
+
+@pytest.fixture
+def play(tmp_path, wallet):
+    """Run ``scene(desk)`` with the window of nonce 12 open."""
+
+    def run(scene, predictor=None):
+        async def act(node):
+            async with ChainClient(node.grpc_url) as client:
+                message = registration(wallet.address, 77)
+                gas = await client.simulate(unsigned(message, wallet, 0))
+                signed = sign(
+                    message, wallet, chain_id="allora-testnet-1", number=0, sequence=0, gas=gas, fee=10**8,
+                    timeout_height=0,
+                )  # fmt: skip
+                await client.broadcast(signed.content, signed.hash)
+                desk = Desk(client, node, tmp_path / "j.db", wallet, predictor or Steady())
+                desk.step(12)
+                assert await client.open_nonces(77) == [12]
+                try:
+                    await scene(desk)
+                finally:
+                    desk.journal.__exit__(None, None, None)
+
+        with EmbeddedLocalnet([SPEC], block_seconds=0) as node:
+            node.fund(wallet.address)
+            asyncio.run(act(node))
+
+    return run
+
+
+async def included(desk, value=100.0):
+    desk.step()
+    await desk.submitter.settle()
+    row = desk.row()
+    assert (row.state, row.code, row.value) == ("included", 0, value), row
+    assert float(desk.core.topics[77].nonces[12].inferences[desk.wallet.address]) == value
+    assert not [log for log in desk.delivered() if "already submitted" in log]
+
+
+def test_the_plain_way(play):
+    async def scene(desk):
+        assert (await desk.handle()).state == "broadcast"
+        await included(desk)
+        assert [step.state for step in read_steps(desk.path)] == [
+            "seen",
+            "predicted",
+            "signed",
+            "broadcast",
+            "included",
+        ]
+        # a second look at the same nonce does nothing
+        assert (await desk.handle()).state == "included"
+        assert desk.predictor.calls == 1
+
+    play(scene)
+
+
+def test_a_lost_answer_is_looked_up_and_never_signed_again(play):
+    async def scene(desk):
+        desk.core.faults.lose_responses = 1
+        first = await desk.handle()
+        assert first.state == "signed"
+        # another node, whose mempool knows of our transaction only by the account's next number
+        desk.core.faults.refuse = ("sdk", 32, MISMATCH.format(2, 1))
+        await desk.submitter.settle()
+        assert desk.row().tx_hash == first.tx_hash
+        await included(desk)
+        assert desk.row().tx_hash == first.tx_hash
+
+    play(scene)
+
+
+def test_another_transaction_of_the_wallet_costs_a_block_and_not_the_window(play):
+    async def scene(desk):
+        await desk.send_other()
+        assert (await desk.handle()).state == "signed"  # refused: expected 2, got 1
+        desk.step()
+        await desk.submitter.settle()
+        assert (desk.row().state, desk.row().sequence) == ("broadcast", 2)
+        await included(desk)
+
+    play(scene)
+
+
+def test_a_transaction_that_the_mempool_forgot_is_sent_again_as_it_was(play):
+    async def scene(desk):
+        first = await desk.handle()
+        desk.forget_mempool()
+        desk.step(2)
+        await desk.submitter.settle()
+        await included(desk)
+        assert desk.row().tx_hash == first.tx_hash
+
+    play(scene)
+
+
+def test_a_forgotten_transaction_whose_number_was_taken_is_signed_anew_with_its_value(play):
+    async def scene(desk):
+        first = await desk.handle()
+        desk.forget_mempool()
+        await desk.send_other()
+        desk.step(2)
+        await desk.submitter.settle()
+        await included(desk)
+        assert desk.row().tx_hash != first.tx_hash
+        assert desk.predictor.calls == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.6, "included"), (0.1, "rejected")])
+def test_running_out_of_gas_in_a_block_is_cured_by_more_or_given_up(play, monkeypatch, share, state):
+    async def scene(desk):
+        simulate = desk.core.simulate
+        monkeypatch.setattr(desk.core, "simulate", lambda content: int(simulate(content) * share))
+        await desk.handle()
+        for _ in range(4):
+            desk.step()
+            await desk.submitter.settle()
+        row = desk.row()
+        assert row.state == state, row
+        assert row.value == 100.0
+        paid = [log for log in desk.delivered() if "out of gas" in log]
+        assert len(paid) == (1 if state == "included" else 3)
+        if state == "rejected":
+            assert "the gas limit was too low" in row.reason
+
+    play(scene)
+
+
+@pytest.mark.parametrize("row", ERROR_TABLE, ids=lambda row: f"{row.codespace}-{row.code}")
+def test_every_refusal_at_checktx_ends_as_the_error_table_says(play, row):
+    async def scene(desk):
+        log = f"refused: {row.words}" if row.kind is not Kind.SEQUENCE else MISMATCH.format(1, 0)
+        desk.core.faults.refuse = (row.codespace, row.code, log)
+        after = await desk.handle()
+        match row.kind:
+            case Kind.MISSED:
+                assert (after.state, after.code) == ("missed", row.code)
+            case Kind.FATAL | Kind.ALREADY:
+                assert (after.state, after.code) == ("rejected", row.code)
+                assert row.meaning in after.reason
+            case Kind.PENDING:
+                assert after.state == "broadcast"
+            case _:
+                assert after.state == "signed"
+                await desk.submitter.settle()  # the next look sends it
+                await included(desk)
+        assert after.state in (*TERMINAL, "signed", "broadcast")
+
+    play(scene)
+
+
+def test_a_crash_between_signing_and_sending_sends_the_very_bytes(play):
+    async def scene(desk):
+        row = desk.journal.seen(12, 20)
+        row = desk.journal.move(12, "predicted", value=55.5, predicted_for="t", bundle="b", model_version=1)
+        row = await desk.submitter._sender.sign(row)
+        desk.restart()
+        [moved] = await desk.submitter.settle()
+        assert (moved.state, moved.tx_hash) == ("broadcast", row.tx_hash)
+        await included(desk, 55.5)
+        assert desk.predictor.calls == 0
+
+    play(scene)
+
+
+def test_a_crash_after_predicting_keeps_the_value(play):
+    async def scene(desk):
+        desk.journal.seen(12, 20)
+        desk.journal.move(12, "predicted", value=55.5, predicted_for="t", bundle="b", model_version=1)
+        desk.restart()
+        assert (await desk.handle()).state == "broadcast"
+        await included(desk, 55.5)
+        assert desk.predictor.calls == 0
+
+    play(scene)
+
+
+def test_a_lost_journal_finds_its_value_on_the_chain(play, tmp_path):
+    async def scene(desk):
+        await desk.handle()
+        desk.step()
+        desk.restart(tmp_path / "new.db")
+        row = await desk.handle()
+        assert (row.state, row.reason) == ("included", "the chain holds an earlier value of this worker")
+        assert [nonce.inferences for nonce in desk.core.topics[77].nonces.values()] == [{desk.wallet.address: "100.0"}]
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (StaleError("The newest bar is old."), "The newest bar is old."),
+        (ZeroDivisionError("x"), "ZeroDivisionError: x"),
+    ],
+)
+def test_a_prediction_that_fails_is_tried_again_and_then_the_window_is_missed_with_the_reason(play, error, words):
+    async def scene(desk):
+        assert (await desk.handle()).state == "seen"
+        assert desk.submitter.patience() < 1
+        desk.predictor.error = None
+        assert (await desk.handle()).state == "broadcast"
+        await included(desk)
+        desk.step(11)
+        desk.predictor.error = error
+        assert (await desk.handle(24)).state == "seen"
+        desk.step(8)
+        assert [row.state for row in await desk.submitter.settle()] == ["missed"]
+        assert desk.row(24).reason.startswith("nothing was sent before the window ended: ")
+        assert words in desk.row(24).reason
+
+    play(scene, Failing(error=error))
+
+
+def test_a_prediction_that_hangs_costs_its_window_and_nothing_else(play):
+    release = threading.Event()
+
+    async def scene(desk):
+        row = await desk.handle()  # blocks of 0.1 s: the window leaves 0.7 s
+        assert row.state == "seen"
+        desk.step(8)
+        await desk.submitter.settle()
+        assert "took longer than the 0.7 s" in desk.row().reason
+        release.set()
+        desk.step(4)
+        assert (await desk.handle(24)).state == "broadcast"
+
+    play(scene, Failing(until=release))
+
+
+def test_nothing_is_sent_when_the_disk_is_full(play):
+    async def scene(desk):
+        limit = desk.journal._connection.execute("PRAGMA page_count").fetchone()[0]
+        for nonce in range(10_000, 10_100):  # fill what is left of the pages
+            desk.journal._connection.execute(f"PRAGMA max_page_count = {limit}")
+            try:
+                desk.journal.seen(nonce, 8)
+                desk.journal.move(nonce, "missed", reason="x" * 500)
+            except StoreError:
+                break
+        with pytest.raises(StoreError, match="nothing is sent"):
+            await desk.handle()
+        assert desk.core._pending == []
+        assert desk.row() is None or desk.row().state in ("seen", "predicted")
+
+    play(scene)
+
+
+def test_no_fault_and_no_crash_at_any_await_makes_a_second_payload(play):
+    """Epochs of random faults, with the submitter abandoned at random awaits and started anew."""
+    epochs = 1000 if os.environ.get("CRUCIBLE_PROVE") else 60
+    generator = random.Random(11)
+    faults = (
+        lambda desk: setattr(desk.core.faults, "lose_responses", generator.randint(1, 2)),
+        lambda desk: setattr(desk.core.faults, "refuse", ("sdk", 32, MISMATCH.format(generator.randint(0, 99), 0))),
+        lambda desk: setattr(desk.core.faults, "refuse", ("sdk", 13, "insufficient fee")),
+        lambda desk: setattr(desk.core.faults, "refuse", ("sdk", 20, "mempool is full")),
+        lambda desk: setattr(desk.core.faults, "inclusion_delay", generator.randint(0, 5)),
+        lambda desk: desk.forget_mempool(),
+        lambda desk: None,
+        lambda desk: None,
+    )
+
+    async def life(desk):
+        await desk.submitter.settle()
+        for nonce in await desk.client.open_nonces(77):
+            await desk.submitter.handle(nonce, desk.predictor, 1)
+
+    async def scene(desk):
+        values, crashes, states = {}, 0, Counter()
+        for _ in range(epochs * 12):
+            if generator.random() < 0.25:
+                generator.choice(faults)(desk)
+            try:
+                patience = generator.uniform(0, 0.03) if generator.random() < 0.3 else 5
+                await asyncio.wait_for(life(desk), patience)
+            except TimeoutError:
+                crashes += 1
+                desk.restart()
+            except NodeUnreachable:
+                states["unreachable"] += 1
+            for row in desk.journal.unfinished():
+                if row.tx_hash:
+                    assert values.setdefault(row.nonce, row.value) == row.value
+            desk.step()
+        desk.core.faults.inclusion_delay = 0
+        for _ in range(30):
+            await life(desk)
+            desk.step()
+        rows = [row for row in read_journal(desk.path) if row.nonce <= epochs * 12]
+        states += Counter(row.state for row in rows)
+        assert len(rows) == epochs
+        assert states["seen"] == states["predicted"] == states["signed"] == states["broadcast"] == 0
+        for row in rows:
+            held = desk.core.topics[77].nonces.get(row.nonce)  # the chain keeps the newest
+            if held is not None and desk.wallet.address in held.inferences:
+                assert float(held.inferences[desk.wallet.address]) == row.value
+                assert row.state in ("included", "unscored")
+            elif held is not None:
+                assert row.state == "missed", row
+                assert row.reason
+        # a second payload would have been refused in a block, for its fee
+        assert [log for log in desk.delivered() if "already submitted" in log] == []
+        assert states["missed"] < epochs / 5, states
+        assert crashes > epochs / 4
+
+    play(scene)
