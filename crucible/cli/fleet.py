@@ -84,6 +84,14 @@ def journal(recipe: str, last: int, as_json: bool) -> None:
     Console().print(table)
 
 
+def _message(desired: Any, actual: Any) -> str:
+    if actual is None:
+        return "no worker has started"
+    if desired and actual.refusal and actual.refused_generation == desired.generation:
+        return f"generation {desired.generation} refused: {actual.refusal}"
+    return str(actual.message)
+
+
 def _status(settings: Any) -> list[dict[str, Any]]:
     from crucible.worker.deployment import journal_path, read_actual, read_desired
     from crucible.worker.journal import read_journal
@@ -106,7 +114,7 @@ def _status(settings: Any) -> list[dict[str, Any]]:
                 "last nonce": actual.last_nonce if actual else 0,
                 "last submission": submissions[-1].state if submissions else "none",
                 "seconds since heartbeat": round(actual.silence, 1) if actual and actual.alive else None,
-                "message": actual.message if actual else "no worker has started",
+                "message": _message(desired, actual),
             }
         )
     return rows

@@ -55,7 +55,7 @@ class Actual:
     bundle, generation, model_version
         What is served; empty and 0 before anything is.
     refused_generation : int
-        The newest generation that could not be served; ``message`` says why.
+        The newest generation that could not be served.
     address : str
         The wallet's address.
     last_nonce : int
@@ -64,6 +64,8 @@ class Actual:
         Unix time of this report.
     message : str
         The last thing a person should know.
+    refusal : str
+        Why ``refused_generation`` could not be served.
     """
 
     recipe: str
@@ -78,6 +80,7 @@ class Actual:
     last_nonce: int
     beat: float
     message: str
+    refusal: str = ""
 
     @property
     def alive(self) -> bool:
@@ -159,7 +162,7 @@ def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> A
             if served == (deployment.bundle, deployment.generation, "ready") and actual.alive:
                 return actual
             if actual.refused_generation == deployment.generation:
-                raise ProcessError(f"The worker of {deployment.recipe} refused the bundle: {actual.message}")
+                raise ProcessError(f"The worker of {deployment.recipe} refused the bundle: {actual.refusal}")
         time.sleep(0.2)
     last = read_actual(settings, deployment.recipe)
     why = "no worker has started"

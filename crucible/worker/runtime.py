@@ -143,7 +143,7 @@ class Worker:
     async def _serve(self, client: ChainClient, submitter: Submitter, topic: TopicInfo, serving: _Serving) -> None:
         cadence = serving.predictor.bundle.manifest.recipe.topic.cadence
         pause = min(max(self._clock.wall_seconds(cadence) / 40, 0.2), 10.0)
-        self._report_serving(serving, self._actual.message if self._actual.refused_generation else "serving")
+        self._report_serving(serving, "serving")
         waker = asyncio.create_task(wake_on_window(self._settings.websocket_url, topic.id, self._wake))
         try:
             while not self._stop.is_set():
@@ -182,11 +182,11 @@ class Worker:
         try:
             return _Serving(desired, await self._load(desired))
         except CrucibleError as error:
-            self._report(refused_generation=desired.generation, message=str(error))
+            self._refuse(desired, error)
             last = read_served(self._settings, self._recipe)
             if last is None or _place(last) != _place(desired) or last.bundle == desired.bundle:
                 raise
-            _LOG.error("generation %d refused, going back to %d: %s", desired.generation, last.generation, error)
+            _LOG.error("going back to generation %d, which was served last", last.generation)
             return _Serving(last, await self._load(last))
 
     async def _follow_desired(self, serving: _Serving) -> None:
@@ -205,8 +205,7 @@ class Worker:
         try:
             predictor = await self._load(desired, known=(serving.predictor, serving.previous))
         except CrucibleError as error:
-            _LOG.error("generation %d refused: %s", desired.generation, error)
-            self._report(refused_generation=desired.generation, message=str(error))
+            self._refuse(desired, error)
             return
         if predictor is not serving.predictor:
             serving.previous, serving.predictor = serving.predictor, predictor
@@ -227,6 +226,10 @@ class Worker:
         while True:
             self._report()
             await asyncio.sleep(BEAT_SECONDS)
+
+    def _refuse(self, desired: Deployment, error: CrucibleError) -> None:
+        _LOG.error("generation %d refused: %s", desired.generation, error)
+        self._report(refused_generation=desired.generation, refusal=str(error), message=str(error))
 
     def _report_serving(self, serving: _Serving, message: str) -> None:
         deployment = serving.deployment

@@ -1,0 +1,168 @@
+"""The fleet against workers that die, hang, and are misconfigured; and workers that are told to stop."""
+
+import json
+import signal
+import socket
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from worker_world import stop
+
+from crucible.errors import ProcessError, StoreError
+from crucible.worker.deployment import desired_path, read_desired, read_served, wait_served, write_desired
+from crucible.worker.fleet import Fleet
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def fleet(world):
+    kept = Fleet(world.settings, hung_after=3.5)
+    yield kept
+    kept.end()
+
+
+def ready(world, fleet, beyond=0):
+    """Reconcile until a worker other than ``beyond`` is ready, and return what it reports."""
+
+    def look():
+        fleet.reconcile()
+        actual = world.actual()
+        return actual if actual and actual.alive and actual.state == "ready" and actual.pid != beyond else None
+
+    return world.wait(look, "a ready worker")
+
+
+def test_a_worker_that_dies_or_hangs_is_replaced_and_nothing_else_ends_it(world, fleet, caplog):
+    first = world.bundle("zero")
+    world.deploy(1, first)
+    one = ready(world, fleet)
+
+    # a damaged file is told once, and the worker goes on
+    path = desired_path(world.settings, world.recipe.name)
+    path.write_text("{")
+    other = path.with_name("other.json")
+    other.write_text('{"recipe": "other"}')
+    for _ in range(3):
+        fleet.reconcile()
+    assert len([line for line in caplog.messages if "other.json is damaged" in line]) == 1
+    time.sleep(1)
+    assert world.actual().pid == one.pid
+    assert world.actual().alive
+    with pytest.raises(StoreError, match="is damaged"):
+        read_desired(world.settings, world.recipe.name)
+    other.unlink()
+
+    # the desired bundle is no good, and the worker dies: its successor serves what was served before
+    bad = world.deploy(2, first, digest="f" * 64)
+    with pytest.raises(ProcessError, match="refused the bundle"):
+        wait_served(world.settings, bad, 20)
+    psutil.Process(one.pid).kill()
+    two = ready(world, fleet, one.pid)
+    assert (two.generation, two.refused_generation, two.bundle) == (1, 2, first.digest)
+    assert "was asked for" in two.refusal
+    from crucible.cli.fleet import fleet as command
+
+    [status] = json.loads(CliRunner(env=world.settings.environment()).invoke(command, ["status", "--json"]).output)
+    assert (status["state"], status["generation"]) == ("ready", "1 of 2")
+    assert status["message"].startswith("generation 2 refused: ")
+    assert status["seconds since heartbeat"] < 10
+    assert read_served(world.settings, world.recipe.name).generation == 1
+
+    # hung: alive for the system, silent for us
+    world.deploy(1, first)
+    psutil.Process(two.pid).send_signal(signal.SIGSTOP)
+    ready(world, fleet, two.pid)
+    assert not psutil.pid_exists(two.pid)
+    assert any("no heartbeat" in line for line in caplog.messages)
+
+
+def test_another_wallet_is_another_process_and_no_deployment_is_none(world, fleet):
+    deployment = world.deploy(1, world.bundle("zero"))
+    one = ready(world, fleet)
+    write_desired(world.settings, replace(deployment, generation=2, wallet="second"))
+    two = ready(world, fleet, one.pid)
+    assert two.address != one.address
+    assert not psutil.pid_exists(one.pid)
+    desired_path(world.settings, world.recipe.name).unlink()
+    fleet.reconcile()
+    assert not psutil.pid_exists(two.pid)
+    assert world.actual().state == "stopped"
+    with pytest.raises(ProcessError, match="is a fleet running"):
+        wait_served(world.settings, deployment, 0.5)
+
+
+def test_a_start_that_fails_shows_in_the_status_and_is_tried_again(world):
+    dead = replace(world.settings, grpc_url="grpc+http://127.0.0.1:9")
+    world.deploy(1, world.bundle("zero"))
+    fleet = Fleet(dead)
+    try:
+
+        def failed():
+            fleet.reconcile()
+            return (a := world.actual()) and a.state == "failed" and a
+
+        first = world.wait(failed, "a failure")
+        assert "127.0.0.1:9 cannot be reached" in first.message
+        from crucible.cli.fleet import fleet as command
+
+        [status] = json.loads(CliRunner(env=world.settings.environment()).invoke(command, ["status", "--json"]).output)
+        assert status["state"] == "failed"
+        assert "cannot be reached" in status["message"]
+        again = world.wait(lambda: (a := failed()) and a.pid != first.pid and a, "another try")
+        assert again.pid != first.pid
+    finally:
+        fleet.end()
+
+
+def test_a_bundle_that_never_worked_is_refused_at_once(world, fleet):
+    bad = world.deploy(1, world.bundle("zero"), digest="f" * 64)
+    fleet.reconcile()
+    started = time.monotonic()
+    with pytest.raises(ProcessError, match=r"refused the bundle: .*was asked for"):
+        wait_served(world.settings, bad, 60)
+    assert time.monotonic() - started < 30
+
+
+def test_a_worker_in_a_hanging_prediction_stops_at_once_and_is_alone(world):
+    world.deploy(1, world.bundle("zero"))
+    with socket.socket() as silent:  # accepts, and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        settings = replace(world.settings, exchange_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        worker = replace(world, settings=settings).start("worker", "run", world.recipe.name)
+        try:
+            world.wait(lambda: world.rows("seen"), "a window")
+            second = world.start("worker", "run", world.recipe.name)
+            output = second.communicate(timeout=20)[0]
+            assert second.returncode == 1
+            assert f"Another process serves {world.recipe.name} already" in output
+            assert "Traceback" not in output
+            assert world.actual().pid == worker.pid
+            started = time.monotonic()
+        finally:
+            output = stop(worker)
+        assert time.monotonic() - started < 2.5
+    assert worker.returncode == 0, output
+    assert world.actual().state == "stopped"
+    assert {row.state for row in world.rows()} <= {"seen", "missed"}
+
+
+def test_a_worker_that_waits_for_its_start_stops_at_once(world):
+    world.deploy(1, world.bundle("zero"))
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(50)
+        settings = replace(world.settings, faucet_url=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        worker = replace(world, settings=settings).start("worker", "run", world.recipe.name)
+        try:
+            world.wait(lambda: (a := world.actual()) and a.message == "asking the faucet", "the faucet to be asked")
+            started = time.monotonic()
+        finally:
+            output = stop(worker, signal.SIGINT)
+    assert time.monotonic() - started < 2.5
+    assert worker.returncode == 0, output
+    assert "Traceback" not in output
