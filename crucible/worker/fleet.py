@@ -52,7 +52,7 @@ class Fleet:
 
     def __init__(self, settings: Settings, *, hung_after: float = _HUNG_SECONDS) -> None:
         self._settings = settings
-        self._hung_after = hung_after
+        self.hung_after = hung_after
         self._told: dict[str, str] = {}
         self._workers: dict[str, _Worker] = {}
         self._stop = threading.Event()
@@ -130,8 +130,8 @@ class Fleet:
         beat = actual.beat if actual and actual.pid == worker.child.popen.pid else 0.0
         if beat != worker.beat:
             worker.beat, worker.heard = beat, now
-        elif now - max(worker.heard, worker.started) > self._hung_after:
-            words = f"no heartbeat for {self._hung_after:.0f} s"
+        elif now - max(worker.heard, worker.started) > self.hung_after:
+            words = f"no heartbeat for {self.hung_after:.0f} s"
             _LOG.error("%s hangs: %s; it is killed", recipe, words)
             self._record_death(recipe, words)
             stop_all([worker.child], grace=1.0)

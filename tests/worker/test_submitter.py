@@ -225,6 +225,26 @@ def test_a_forgotten_transaction_whose_number_was_taken_is_signed_anew_with_its_
     play(scene)
 
 
+def test_a_transaction_that_no_block_takes_is_a_missed_window_and_not_a_second_payload(play):
+    async def scene(desk):
+        desk.core.faults.inclusion_delay = 1000
+        first = await desk.handle()
+        for _ in range(9):
+            desk.step()
+            await desk.submitter.settle()
+        row = desk.row()
+        assert (row.state, row.tx_hash) == ("missed", first.tx_hash)
+        assert row.reason == "not in a block before the window ended"
+        assert desk.core.topics[77].nonces[12].inferences == {}
+        desk.core.faults.inclusion_delay = 0
+        desk.step(3)
+        assert (await desk.handle(24)).state == "broadcast"
+        desk.step()
+        assert [moved.state for moved in await desk.submitter.settle()] == ["included"]
+
+    play(scene)
+
+
 @pytest.mark.parametrize(("share", "state"), [(0.6, "included"), (0.1, "rejected")])
 def test_running_out_of_gas_in_a_block_is_cured_by_more_or_given_up(play, monkeypatch, share, state):
     async def scene(desk):
