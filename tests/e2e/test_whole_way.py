@@ -21,6 +21,8 @@ from crucible.worker.journal import read_journal
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 NAME = "btc_usd_5min"
+# a shell shows 130 for both; CPython ends by the signal itself when it interrupted an exec, as dataclasses use
+INTERRUPTED = (130, -signal.SIGINT)
 
 
 def processes_of(home):
@@ -86,11 +88,12 @@ def demo(tmp_path_factory, pytestconfig):
         # read at once: another test goes on in this home
         rows = read_journal(journal_path(Settings.load({"CRUCIBLE_HOME": str(home)}), NAME))
         chain = json.loads((home / "data" / "localnet" / "state.json").read_text())
-        return home, code, output(), rows, chain, processes_of(home)
+        left = [*processes_of(home), *home.glob("data/endpoints.json")]
+        return home, code, output(), rows, chain, left
 
 
 def test_the_demo_goes_from_bars_to_scored_submissions(demo):
-    home, code, output, rows, chain, left = demo
+    _, code, output, rows, chain, left = demo
     assert code == 0, output[-3000:]
     for words in (
         "the gates passed: version 1 is @champion",
@@ -109,7 +112,6 @@ def test_the_demo_goes_from_bars_to_scored_submissions(demo):
         assert float(held[row.nonce][row.address]) == pytest.approx(row.value)
         assert len(held[row.nonce]) == 5  # ours and four house competitors
     assert left == []
-    assert not (home / "data" / "endpoints.json").exists()
 
 
 def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig):
@@ -123,7 +125,7 @@ def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig)
         wait(lambda: "Ctrl-C stops everything" in output() or process.poll() is not None, "up to be up", 90)
         assert process.poll() is None, output()
         live = Settings.load({"CRUCIBLE_HOME": str(home)})
-        assert read_url(f"{live.dagster_url}/server_info").startswith('{"dagster_webserver_version"')
+        wait(lambda: '"dagster_webserver_version"' in read_url(f"{live.dagster_url}/server_info"), "the Dagster UI")
         wait(lambda: "<title>MLflow</title>" in read_url(live.mlflow_url), "the MLflow UI")
         for step, version in enumerate((2, 1, 2), start=1):
             # what a person does in the MLflow UI, and nothing else
@@ -163,7 +165,7 @@ def test_ctrl_c_while_starting_leaves_nothing(after, tmp_path, pytestconfig):
         process.send_signal(signal.SIGINT)
         code = process.wait(timeout=10)
         assert time.monotonic() - started < 5.0
-        assert code == 130, output()
+        assert code in INTERRUPTED, output()
         assert "Traceback" not in output()
         assert processes_of(home) == []
 
@@ -180,7 +182,7 @@ def test_a_killed_up_is_cleaned_up_by_the_next_start(tmp_path, pytestconfig):
             wait(lambda: not any(lives(orphan) for orphan in orphans), "the orphans to end", 20)
             wait(lambda: "localnet" in output(), "the second start to come up", 30)
             second.send_signal(signal.SIGINT)
-            assert second.wait(timeout=10) == 130
+            assert second.wait(timeout=10) in INTERRUPTED
 
 
 def test_a_second_start_in_the_same_home_is_refused(tmp_path, pytestconfig):
