@@ -17,6 +17,7 @@ class Kind(Enum):
     SEQUENCE = "sequence"
     PENDING = "pending"
     RETRY = "retry"
+    FUNDS = "funds"
     FATAL = "fatal"
 
 
@@ -46,7 +47,7 @@ ERROR_TABLE = (
     Row("sdk", 13, "", Kind.RETRY, "the fee is below the market"),
     Row("sdk", 11, "", Kind.RETRY, "the gas limit was too low"),
     Row("sdk", 20, "", Kind.RETRY, "the node's mempool is full"),
-    Row("sdk", 5, "", Kind.FATAL, "the wallet's balance is too low"),
+    Row("sdk", 5, "", Kind.FUNDS, "the wallet's balance is too low"),
     Row("sdk", 4, "", Kind.FATAL, "the signature does not verify"),
     Row("sdk", 9, "", Kind.FATAL, "the account does not exist; fund it first"),
     Row("sdk", 2, "", Kind.FATAL, "the node cannot decode the transaction"),

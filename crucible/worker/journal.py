@@ -7,6 +7,7 @@ machine. The states and what may follow what::
       │         │           │          │           └─► unscored(reason)
       └─────────┴───────────┴──────────┴─► missed(reason) | rejected(reason)
 
+A ``broadcast`` that the chain let go (forgotten and overtaken, or out of gas) may be ``signed`` once more.
 Rules: a nonce has one value for ever once it is signed; only the same payload is ever sent again; every terminal state
 carries a reason.
 """

@@ -82,7 +82,8 @@ class Worker:
         ProcessError
             If nothing is deployed, or another process serves this recipe.
         CrucibleError
-            If the start fails: wallet, bundle, node, funds or registration; or the disk refuses.
+            If the start fails: wallet, bundle, node, funds or registration. Later only if the disk refuses or the
+            wallet runs dry: started anew by the fleet, the worker asks the faucet, or says what is missing.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -8,7 +8,7 @@ from crucible.chain.client import ChainClient, Inclusion
 from crucible.chain.error_table import Kind, classify
 from crucible.chain.transaction import FeePolicy, inference, sign, unsigned
 from crucible.chain.wallet import Wallet
-from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, TxRejected
+from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, TxRejected, WalletError
 from crucible.worker.journal import Journal, Row
 
 _LOG = logging.getLogger(__name__)
@@ -97,6 +97,11 @@ class Sender:
             ``signed`` or ``broadcast``.
         signings : int
             How often it may be signed anew in this call.
+
+        Raises
+        ------
+        WalletError
+            If the wallet is too poor. The row stays ``signed``: once there are funds, the same bytes are good.
         """
         assert row.tx_content is not None
         assert row.tx_hash is not None
@@ -125,7 +130,7 @@ class Sender:
         }
         if meaning.kind is Kind.ALREADY:
             return self._journal.move(row.nonce, "included", **outcome)
-        if meaning.kind in (Kind.RETRY, Kind.SEQUENCE) and found.height < row.window_end:
+        if meaning.kind in (Kind.RETRY, Kind.SEQUENCE, Kind.FUNDS) and found.height < row.window_end:
             self._failed[row.nonce] = self._failed.get(row.nonce, 0) + 1
             self.why[row.nonce] = reason
             if self._failed[row.nonce] < _DELIVERIES:
@@ -162,6 +167,8 @@ class Sender:
         if found is not None:
             return await self.delivered(row, found)
         self.why[row.nonce] = reason
+        if meaning.kind is Kind.FUNDS:
+            raise WalletError(f"{self._wallet.address} cannot pay for nonce {row.nonce}: {refusal.raw_log}; fund it.")
         if meaning.kind is Kind.RETRY:
             return await self.sign(row)  # at the price and gas of this moment; the next look sends it
         state = "missed" if meaning.kind is Kind.MISSED else "rejected"

@@ -2,6 +2,8 @@ import asyncio
 import socket
 
 import pytest
+import websockets
+from aiohttp import web
 
 from crucible.chain.client import ChainClient
 from crucible.chain.error_table import ERROR_TABLE, Kind, classify, rejection
@@ -179,3 +181,78 @@ def test_a_window_wakes_whoever_waits(node):
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(wait())
+
+
+def test_a_faucet_that_was_asked_too_often_says_what_to_do(wallet):
+    async def answer(request):
+        return web.Response(status=429)
+
+    async def ask():
+        app = web.Application()
+        app.router.add_post("/api/request", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            port = runner.addresses[0][1]
+            await ask_faucet(f"http://127.0.0.1:{port}", "allora-testnet-1", wallet.address)
+        finally:
+            await runner.cleanup()
+
+    with pytest.raises(ChainError, match=f"asked too often; fund {wallet.address} by hand"):
+        asyncio.run(ask())
+
+
+def test_the_wake_up_survives_a_refusal_nonsense_and_a_lost_connection(caplog):
+    connections = []
+
+    async def serve(socket):
+        await socket.recv()
+        connections.append(socket)
+        match len(connections):
+            case 1:
+                await socket.send('{"id": "windows", "error": {"message": "max subscriptions reached"}}')
+            case 2:
+                await socket.send("no JSON")
+            case 3:
+                await socket.close(1011)
+            case _:
+                await socket.send('{"id": "windows", "result": {}}')
+                await socket.wait_closed()
+
+    async def wait():
+        async with websockets.serve(serve, "127.0.0.1", 0) as server:
+            wake = asyncio.Event()
+            port = server.sockets[0].getsockname()[1]
+            task = asyncio.create_task(wake_on_window(f"ws://127.0.0.1:{port}", 77, wake))
+            await asyncio.wait_for(wake.wait(), 15)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(wait())
+    assert len(connections) == 4
+    assert any("max subscriptions reached" in line for line in caplog.messages)
+
+
+def test_our_transaction_is_byte_for_byte_the_one_that_cosmpy_builds(wallet):
+    from cosmpy.aerial.tx import SigningCfg, TxFee
+    from cosmpy.aerial.tx import Transaction as Theirs
+    from cosmpy.aerial.wallet import LocalWallet
+    from cosmpy.protos.cosmos.bank.v1beta1.tx_pb2 import MsgSend
+
+    words = new_mnemonic()
+    theirs_wallet, ours_wallet = LocalWallet.from_mnemonic(words, prefix="allo"), Wallet(words)
+    message = MsgSend(from_address=ours_wallet.address, to_address=wallet.address)
+    theirs = Theirs()
+    theirs.add_message(message)
+    fee = TxFee("123uallo", gas_limit=4567)
+    theirs.seal(SigningCfg.direct(theirs_wallet.public_key(), 7), fee=fee, timeout_height=89)
+    theirs.sign(theirs_wallet.signer(), "allora-testnet-1", 5, deterministic=True)
+    theirs.complete()
+    ours = sign(
+        Message("/cosmos.bank.v1beta1.MsgSend", message.SerializeToString()), ours_wallet,
+        chain_id="allora-testnet-1", number=5, sequence=7, gas=4567, fee=123, timeout_height=89,
+    )  # fmt: skip
+    assert ours.content == theirs.tx.SerializeToString()
+    assert str(theirs_wallet.address()) == ours_wallet.address

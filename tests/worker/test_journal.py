@@ -1,12 +1,15 @@
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crucible.clock import ManualClock
+from crucible.clock import ManualClock, SystemClock
 from crucible.errors import StoreError
+from crucible.worker.deployment import STALE_SECONDS, Actual
 from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, read_journal
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -92,3 +95,13 @@ def test_a_full_or_damaged_disk_is_one_sentence_and_nothing_is_recorded(tmp_path
     rows = read_journal(tmp_path / "full.db")
     assert [row.nonce for row in rows] == [1]
     assert read_journal(tmp_path / "absent.db") == []
+
+
+def test_a_process_that_runs_and_says_nothing_is_not_alive():
+    me = psutil.Process()
+    now = SystemClock().now().timestamp()
+    report = Actual("r", me.pid, me.create_time(), "ready", "", 0, 0, 0, "", 0, now, "")
+    assert report.alive
+    assert not replace(report, beat=now - STALE_SECONDS - 1).alive
+    assert not replace(report, started=report.started - 100).alive  # another process was given its id
+    assert not replace(report, pid=2**22 + 1).alive
