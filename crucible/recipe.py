@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
 from crucible.topics.catalogue import Network, TargetKind, find_topic
+from crucible.venue import market_of, split_source, venue_of
 
 LossMethod = Literal["sqe", "abse", "huber", "logcosh", "bce", "poisson", "ztae", "zptae"]
 Grade = Literal["A+", "A", "B+", "B", "C", "D", "F"]
@@ -30,7 +31,16 @@ def _to_duration(value: object) -> object:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _to_offset(value: object) -> object:
+    return timedelta(0) if value in ("0", "0s", "0m", "0h", "0d") else _to_duration(value)
+
+
+def _offset_text(value: timedelta) -> str:
+    return format_duration(value) if value else "0m"
+
+
 Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
+Offset = Annotated[timedelta, BeforeValidator(_to_offset), PlainSerializer(_offset_text)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -65,12 +75,47 @@ class TopicSection(_Section):
 
 
 class DataSection(_Section):
-    """Which bars are used. ``history`` counts back from the newest closed bar."""
+    """Which bars are used. ``history`` counts back from the newest closed bar.
 
-    source: str
+    Bars of length ``stored`` are fetched and kept; bars of length ``interval``, whose grid is shifted by ``offset``
+    against UTC, are made of them, and need the share ``complete`` of their parts. ``sources`` are asked in order:
+    those of the first one's venue serve its bars, the others only fill gaps, where they agree with it.
+    """
+
+    sources: tuple[str, ...] = Field(min_length=1)
     symbol: str = Field(pattern=r"^[A-Z0-9]+$")
+    stored: Duration
     interval: Duration
+    offset: Offset
+    complete: float = Field(gt=0, le=1)
     history: Duration
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        names = [split_source(text, self.symbol)[0] for text in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError("each source may be named once")
+        for name in names:
+            if market_of(name) != market_of(names[0]):
+                raise ValueError(f"sources {names[0]!r} and {name!r} are a spot and a perpetual market; they never mix")
+        if self.interval % self.stored or self.offset % self.stored:
+            raise ValueError(
+                f"interval and offset must be multiples of stored ({format_duration(self.stored)}), of which "
+                "longer bars are made"
+            )
+        if self.offset >= self.interval:
+            raise ValueError("offset must be shorter than interval")
+        return self
+
+    @property
+    def venue(self) -> str:
+        """Whose bars they are: the venue of the first source."""
+        return venue_of(split_source(self.sources[0], self.symbol)[0])
+
+    @property
+    def parts(self) -> int:
+        """How many stored bars make one bar."""
+        return self.interval // self.stored
 
 
 class FeatureSection(_Section):

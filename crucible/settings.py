@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,6 +45,8 @@ class Settings:
     """The faucet; empty where there is none."""
     api_url: str = "https://api.allora.network/v2"
     """The topic-list API."""
+    allora_key: str = field(default="", repr=False)
+    """The key of Allora's data service, for the source ``allora``; never written to a file or a log."""
     dagster_url: str = ""
     """The Dagster UI, while it runs."""
     mlflow_url: str = ""
@@ -68,10 +70,10 @@ class Settings:
         home = Path(env.get("CRUCIBLE_HOME", ".")).resolve()
         values: dict[str, Any] = {"home": home, "recipes": Path(env.get("CRUCIBLE_RECIPES", "recipes")).resolve()}
         values |= _read_endpoints(home / "data" / "endpoints.json")
-        for field in fields(cls):
-            name = "CRUCIBLE_CLOCK" if field.name == "clock_text" else f"CRUCIBLE_{field.name.upper()}"
-            if field.name not in ("home", "recipes") and name in env:
-                values[field.name] = env[name]
+        for item in fields(cls):
+            name = "CRUCIBLE_CLOCK" if item.name == "clock_text" else f"CRUCIBLE_{item.name.upper()}"
+            if item.name not in ("home", "recipes") and name in env:
+                values[item.name] = env[name]
         settings = cls(**values)
         if settings.network not in CHAIN_IDS:
             raise SettingsError(f"CRUCIBLE_NETWORK is {settings.network!r}; it must be testnet or mainnet.")
@@ -97,6 +99,11 @@ class Settings:
     def bars(self) -> Path:
         """Root of the Parquet bar store."""
         return self.data / "bars"
+
+    @property
+    def quality(self) -> Path:
+        """What the quality checks found: JSON per month, and ``index.html``."""
+        return self.data / "quality"
 
     @property
     def features(self) -> Path:
@@ -157,5 +164,5 @@ def _read_endpoints(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
-    allowed = {field.name for field in fields(Settings)} - {"home", "recipes"}
+    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key"}
     return {name: value for name, value in values.items() if name in allowed}

@@ -7,26 +7,30 @@ of them can be run again by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from crucible.duration import format_duration
-from crucible.errors import DataError, EvaluationError, GateError, RegistryError, StoreError
+from crucible.errors import EvaluationError, GateError, RegistryError, StoreError
 from crucible.features.dataset import Dataset, build_dataset
 from crucible.features.dataset_file import dataset_path, read_dataset, write_dataset
 from crucible.features.engine import feature_digest
-from crucible.market.ingest import IngestReport, history_span, ingest
-from crucible.market.source import open_source
+from crucible.market.ingest import IngestReport, history_span, present
+from crucible.market.quality import MonthReport, all_reports, inspect
+from crucible.market.quality_page import page
+from crucible.market.quarantine import quarantined
+from crucible.market.recipe_bars import history_of, read_bars, series_of
 from crucible.market.store import BarStore, Series
+from crucible.market.update import open_sources, update
 from crucible.models.bundle import Bundle, Training, write_bundle
 from crucible.models.candidates import build_model
-from crucible.process import write_json
-from crucible.recipe import Recipe
+from crucible.process import write_atomic, write_json
+from crucible.recipe import DataSection, Recipe
 from crucible.registry.models import (
     CHALLENGER,
     CHAMPION,
@@ -64,30 +68,44 @@ class Current:
         return f"{self.recipe_digest[:8]}-{self.feature_digest[:8]}-{self.bars_digest[:8]}"
 
 
-def series_of(recipe: Recipe) -> Series:
-    """Return the bar series that ``recipe`` reads."""
-    return Series(recipe.data.source, recipe.data.symbol, recipe.data.interval)
+def bar_store(settings: Settings) -> BarStore:
+    """Return the bar store of this home."""
+    return BarStore(settings.bars, clock=settings.clock)
 
 
 def fetch_bars(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> IngestReport:
-    """Bring the recipe's history up to date: only missing ranges are requested."""
-    source = open_source(recipe.data.source, settings.exchange_url)
-    start, end = history_span(source.now(), recipe.data.history, recipe.data.interval)
-    return ingest(source, BarStore(settings.bars), series_of(recipe), start, end, progress)
+    """Bring the recipe's history up to date: only missing ranges are requested, of one source after the other."""
+    data = recipe.data
+    sources = open_sources(data.sources, data.symbol, settings)
+    # a shifted or longer bar that ends the history may have begun a little earlier
+    margin = data.interval - data.stored
+    start, end = history_span(present(sources.all), data.history + margin, data.stored)
+    series = series_of(data)
+    report = update(sources, bar_store(settings), series, start, end, progress)
+    inspect_bars(settings, series, report.months)
+    return report
 
 
-def history_start(store: BarStore, recipe: Recipe) -> datetime:
-    """Return where the recipe's history begins, counted back from the close of the newest stored bar.
+def fetch_month(settings: Settings, data: DataSection, month: str) -> IngestReport:
+    """Bring one month (``2026-01``) of the stored bars up to date, and judge it."""
+    start = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+    end = (start + timedelta(days=32)).replace(day=1)
+    series = series_of(data)
+    report = update(open_sources(data.sources, data.symbol, settings), bar_store(settings), series, start, end)
+    inspect_bars(settings, series, report.months)
+    return report
 
-    Raises
-    ------
-    DataError
-        If no bars are stored.
-    """
-    last = store.coverage(series_of(recipe)).last
-    if last is None:
-        raise DataError(f"No bars of {recipe.data.symbol} are stored; run `crucible bars fetch {recipe.name}` first.")
-    return last + recipe.data.interval - recipe.data.history
+
+def inspect_bars(
+    settings: Settings, series: Series, months: Iterable[str], progress: Progress | None = None
+) -> list[MonthReport]:
+    """Judge months of a series, put those that fail into quarantine, and write the quality page."""
+    store = bar_store(settings)
+    reports = inspect(store, series, months, settings.quality, progress)
+    if reports:
+        text = page(all_reports(settings.quality), quarantined(store), settings.clock.now().isoformat())
+        write_atomic(settings.quality / "index.html", text.encode())
+    return reports
 
 
 def build_features(settings: Settings, recipe: Recipe) -> Dataset:
@@ -98,13 +116,12 @@ def build_features(settings: Settings, recipe: Recipe) -> Dataset:
     DataError
         If no bars are stored.
     """
-    store, series = BarStore(settings.bars), series_of(recipe)
-    start = history_start(store, recipe)
-    end = start + recipe.data.history
-    dataset = build_dataset(store.read(series, start, end), recipe)
+    store = bar_store(settings)
+    start, end = history_of(store, recipe.data)
+    dataset = build_dataset(read_bars(store, recipe.data, start, end), recipe)
     current = Current(
         recipe_digest=recipe.digest,
-        bars_digest=store.digest(series, start, end),
+        bars_digest=store.digest(series_of(recipe.data), start, end),
         feature_digest=feature_digest(recipe),
         start=start.isoformat(),
         end=end.isoformat(),
@@ -318,7 +335,7 @@ def _evaluation_run(
                 if isinstance(values, dict) and section != "models" for key, value in values.items()},
         metrics=result.scorecard.metrics,
         dataset={
-            "name": f"{recipe.data.source}-{recipe.data.symbol}-{format_duration(recipe.data.interval)}",
+            "name": f"{recipe.data.venue}-{recipe.data.symbol}-{format_duration(recipe.data.interval)}",
             "digest": current.bars_digest[:32],
             "source": str(dataset_path(settings.features, recipe, current.bars_digest)),
             "schema": json.dumps({"mlflow_colspec": [{"type": "double", "name": name} for name in dataset.names]}),

@@ -1,4 +1,4 @@
-"""Every asset is partitioned by recipe: one partition per valid file in ``recipes/``."""
+"""Assets are partitioned by recipe, one partition per valid file in ``recipes/``; stored bars by series and month."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from functools import cache
 
 import dagster as dg
 
+from crucible.duration import format_duration
 from crucible.errors import RecipeError
-from crucible.recipe import Recipe, load_recipe
+from crucible.recipe import DataSection, Recipe, load_recipe
 from crucible.settings import Settings
 
 
@@ -25,3 +26,24 @@ def valid_recipes() -> tuple[Recipe, ...]:
 
 
 RECIPES = dg.StaticPartitionsDefinition([recipe.name for recipe in valid_recipes()])
+
+SERIES: dict[str, DataSection] = {
+    f"{recipe.data.venue}-{recipe.data.symbol}-{format_duration(recipe.data.stored)}": recipe.data
+    for recipe in valid_recipes()
+}
+"""The stored series that recipes read, by partition name."""
+
+MONTHS = dg.MultiPartitionsDefinition(
+    {
+        "series": dg.StaticPartitionsDefinition(sorted(SERIES)),
+        # the month that is not over yet is a partition, too
+        "month": dg.MonthlyPartitionsDefinition("2017-08-01", end_offset=1),
+    }
+)
+"""Stored bars: a series, and a month since the first exchange of the catalogue opened."""
+
+
+def month_of(key: str) -> tuple[DataSection, str]:
+    """Return which bars, and which month (``2026-01``), a partition of :data:`MONTHS` is."""
+    dimensions = MONTHS.get_partition_key_from_str(key).keys_by_dimension
+    return SERIES[dimensions["series"]], dimensions["month"][:7]

@@ -18,7 +18,7 @@ _COMMANDS = {
     "up": ("up", "Run everything until Ctrl-C: Dagster, MLflow, exchange, localnet, fleet."),
     "recipe": ("recipe", "Check and show recipes."),
     "topics": ("topics", "The network's topic catalogue."),
-    "bars": ("bars", "Fetch, import and inspect bars."),
+    "bars": ("bars", "Fetch, mend, import, export and inspect bars."),
     "features": ("features", "List the features, and show the SQL that computes them."),
     "evaluate": ("evaluate", "Run a recipe's walk-forward and print the verdict."),
     "score": ("score", "The seven-metric Forge scorecard of a predictions file."),

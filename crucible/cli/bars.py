@@ -1,94 +1,126 @@
-"""``crucible bars``: fetch, import and inspect bars."""
+"""``crucible bars``: fetch, mend, import, export and inspect bars."""
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from crucible.cli.values import duration
+from crucible.cli.bars_fetch import backfill, repair
+from crucible.cli.bars_quality import accept, check
+from crucible.cli.bars_target import find_target
+from crucible.cli.sql import sql
+from crucible.cli.values import duration, instant, offset
 
 if TYPE_CHECKING:
-    from crucible.market.ingest import IngestReport
+    from crucible.market.ledger import ExplainedGap
     from crucible.market.series import Coverage, Series
-    from crucible.recipe import DataSection
-    from crucible.settings import Settings
+    from crucible.market.store import BarStore
 
 
 @click.group()
 def bars() -> None:
-    """Fetch, import and inspect bars."""
+    """Fetch, mend, import, export and inspect bars.
+
+    Where a command takes a TARGET, it is the name of a recipe, or a series written SOURCE/SYMBOL/INTERVAL, for
+    example binance/BTCUSDT/5m.
+    """
+
+
+for command in (backfill, repair, check, accept, sql):
+    bars.add_command(command)
 
 
 @bars.command()
-@click.argument("recipe")
-@click.option("--recheck", is_flag=True, help="Ask again for bars that the exchange did not have before.")
-def fetch(recipe: str, recheck: bool) -> None:
-    """Bring the stored history of RECIPE up to date from its exchange.
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every gap.")
+def ls(as_json: bool) -> None:
+    """List what is stored, and what is in quarantine.
 
-    Only what is missing is asked for. CRUCIBLE_EXCHANGE_URL names another server with the same API, for example the
-    practice exchange.
-
-    Example: crucible bars fetch btc_usd_5min
+    Example: crucible bars ls --json
     """
-    from crucible.market.store import BarStore, Series
-    from crucible.recipe import find_recipe
+    from crucible.market.quarantine import quarantined
     from crucible.settings import Settings
+    from crucible.stages import bar_store
+
+    store = bar_store(Settings.load())
+    found = [(series, store.coverage(series)) for series in store.series()]
+    aside = quarantined(store)
+    if as_json:
+        rows = [_row(store, series, coverage) for series, coverage in found]
+        away = [{"series": str(item.series), "month": item.month, "bars": item.bars, "why": item.why} for item in aside]
+        click.echo(json.dumps({"series": rows, "quarantine": away}, indent=2))
+        return
+    if not found:
+        click.echo(f"No bars are stored in {store.root} so far; try: crucible bars backfill btc_usd_5min")
+    else:
+        _print_table(store, found)
+    for item in aside:
+        click.echo(f"in quarantine: {item.series} {item.month}, {item.bars} bars: {item.why}")
+
+
+@bars.command()
+@click.argument("target", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def gaps(target: str | None, as_json: bool) -> None:
+    """List every missing interval of TARGET (of everything, without one), and why it is missing.
+
+    Example: crucible bars gaps binance/BTCUSDT/1h
+    """
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from crucible.settings import Settings
+    from crucible.stages import bar_store
 
     settings = Settings.load()
-    data = find_recipe(settings.recipes, recipe).data
-    series = Series(data.source, data.symbol, data.interval)
-    if recheck:
-        BarStore(settings.bars).forget_absent(series)
-    report = _fetch(settings, data, series)
-    click.echo(
-        f"{series}: {report.rows_new} new bars, {report.rows_total} stored, "
-        f"{sum(gap.bars for gap in report.gaps)} missing in {len(report.gaps)} gaps"
-    )
-
-
-def _fetch(settings: Settings, data: DataSection, series: Series) -> IngestReport:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from crucible.market.ingest import history_span, ingest
-    from crucible.market.source import open_source
-    from crucible.market.store import BarStore
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    source = open_source(data.source, settings.exchange_url)
-    start, end = history_span(source.now(), data.history, data.interval)
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(str(series), total=None)
-        return ingest(
-            source, BarStore(settings.bars), series, start, end,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )  # fmt: skip
+    store = bar_store(settings)
+    wanted = [find_target(settings, target).series] if target else store.series()
+    found = [(series, store.ledger(series).explain(store.coverage(series).gaps)) for series in wanted]
+    if as_json:
+        click.echo(json.dumps([_gap_row(series, gap) for series, items in found for gap in items], indent=2))
+        return
+    for series, items in found:
+        missing = sum(gap.bars for gap in items)
+        longest = max((gap.bars for gap in items), default=0)
+        title = f"{series}: {missing:,} bars missing in {len(items):,} gaps, the longest {longest}"
+        if not items:
+            click.echo(f"{series}: no gaps")
+            continue
+        table = Table("from (UTC)", "to", Column("bars", justify="right"), "cause", "asked", "detail", title=title)
+        for gap in items[:50]:
+            table.add_row(
+                f"{gap.start:%Y-%m-%d %H:%M}", f"{gap.end:%Y-%m-%d %H:%M}", f"{gap.bars:,}", gap.cause, gap.source,
+                gap.detail,
+            )  # fmt: skip
+        Console().print(table)
+        if len(items) > 50:
+            click.echo(f"and {len(items) - 50:,} more; --json prints them all")
 
 
 @bars.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--symbol", required=True, help="The exchange's id, for example BTCUSDT.")
+@click.option("--symbol", required=True, help="Base and quote currency, for example BTCUSDT.")
 @click.option("--interval", type=duration, required=True, help="Length of a bar, for example 5m.")
-@click.option("--source", default="binance", show_default=True, help="Under which source the bars are stored.")
-@click.option("--allow-gaps", is_flag=True, help="Accept missing bars; they stay missing.")
+@click.option("--source", default="binance", show_default=True, help="Whose bars they are.")
+@click.option("--allow-gaps", is_flag=True, help="Accept missing bars; they stay missing, and the ledger says so.")
 def import_(file: Path, symbol: str, interval: timedelta, source: str, allow_gaps: bool) -> None:
-    """Add the bars of a Parquet or CSV FILE to the store.
+    """Add the bars of a Parquet, CSV or Feather FILE to the store.
 
     Its columns are open_time, open, high, low, close and volume; open_time has a time zone, or is in milliseconds
     since 1970. Bars that are stored already are replaced where they differ.
 
     Example: crucible bars import BTCUSDT_5m.csv --symbol BTCUSDT --interval 5m
     """
-    from crucible.market.files import read_bar_file
-    from crucible.market.store import BarStore, Series
+    from crucible.market.files import import_file
+    from crucible.market.series import Series
     from crucible.settings import Settings
+    from crucible.stages import bar_store
 
     series = Series(source, symbol, interval)
-    report = BarStore(Settings.load().bars).write(series, read_bar_file(file, symbol, interval, allow_gaps=allow_gaps))
+    report = import_file(bar_store(Settings.load()), series, file, allow_gaps=allow_gaps)
     click.echo(
         f"{series}: {report.rows_new} new bars, {report.rows_changed} changed, {report.rows_total} stored; "
         f"partitions written: {report.partitions}"
@@ -96,44 +128,56 @@ def import_(file: Path, symbol: str, interval: timedelta, source: str, allow_gap
 
 
 @bars.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every gap.")
-def show(as_json: bool) -> None:
-    """List what is stored: ranges, rows and gaps.
+@click.argument("target")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from", "start", type=instant, help="First open time, ISO 8601; all by default.")
+@click.option("--to", "end", type=instant, help="Open times before this instant only.")
+@click.option("--interval", type=duration, help="Longer bars, made of the stored ones.")
+@click.option("--offset", type=offset, default="0m", show_default=True, help="How far their grid is shifted.")
+@click.option("--complete", type=float, default=1.0, show_default=True, help="Least share of its parts.")
+def export(
+    target: str, file: Path, start: datetime | None, end: datetime | None, interval: timedelta | None,
+    offset: timedelta, complete: float,
+) -> None:  # fmt: skip
+    """Write the bars of TARGET to FILE, as Parquet, CSV or Feather by its ending.
 
-    Example: crucible bars show --json
+    Example: crucible bars export binance/BTCUSDT/5m btc_1h.parquet --interval 1h
     """
-    from crucible.market.store import BarStore
+    from crucible.errors import DataError
+    from crucible.market.files import write_bar_file
+    from crucible.market.resample import resample
     from crucible.settings import Settings
+    from crucible.stages import bar_store
 
-    store = BarStore(Settings.load().bars)
-    found = [(series, store.coverage(series)) for series in store.series()]
-    if as_json:
-        click.echo(json.dumps([_row(series, coverage) for series, coverage in found], indent=2))
-        return
-    if not found:
-        click.echo(f"No bars are stored in {store.root} so far; try: crucible bars fetch btc_usd_5min")
-        return
-    _print_table(found)
+    settings = Settings.load()
+    series = find_target(settings, target).series
+    stored = bar_store(settings).read(series, start, end)
+    if not stored.num_rows:
+        raise DataError(f"No bars of {series} are stored there; see `crucible bars ls`.")
+    made = resample(stored, series.interval, interval or series.interval, offset=offset, complete=complete)
+    write_bar_file(file, made.bars)
+    left_out = f"; {made.incomplete} incomplete ones left out" if made.incomplete else ""
+    click.echo(f"{file}: {made.bars.num_rows} bars{left_out}")
 
 
-def _print_table(found: list[tuple[Series, Coverage]]) -> None:
+def _print_table(store: BarStore, found: list[tuple[Series, Coverage]]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(
-        Column("series", no_wrap=True), "first (UTC)", "last (UTC)", "rows", "missing", "longest gap", title="Bars"
-    )
+    right = [Column(name, justify="right", no_wrap=True) for name in ("bars", "missing", "filled")]
+    ends = [Column(name, no_wrap=True) for name in ("series", "first (UTC)", "last (UTC)")]
+    table = Table(*ends, *right, title="Bars")
     for series, coverage in found:
-        longest = max(coverage.gaps, key=lambda gap: gap.bars, default=None)
-        gap = f"{longest.bars} from {longest.start:%Y-%m-%d}" if longest else "-"
-        ends = (f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (coverage.first, coverage.last))
-        table.add_row(str(series), *ends, f"{coverage.rows:,}", f"{coverage.missing:,}", gap)
+        first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (coverage.first, coverage.last))
+        filled = sum(item.bars for part in store.manifests(series).values() for item in part.filled)
+        table.add_row(str(series), first, last, f"{coverage.rows:,}", f"{coverage.missing:,}", f"{filled:,}")
     Console().print(table)
 
 
-def _row(series: Series, coverage: Coverage) -> dict[str, Any]:
+def _row(store: BarStore, series: Series, coverage: Coverage) -> dict[str, Any]:
     from crucible.duration import format_duration
 
+    manifests = store.manifests(series)
     return {
         "source": series.source,
         "symbol": series.symbol,
@@ -142,7 +186,20 @@ def _row(series: Series, coverage: Coverage) -> dict[str, Any]:
         "last": coverage.last.isoformat() if coverage.last else None,
         "rows": coverage.rows,
         "missing": coverage.missing,
+        "filled": sum(item.bars for part in manifests.values() for item in part.filled),
         "gaps": [
             {"start": gap.start.isoformat(), "end": gap.end.isoformat(), "bars": gap.bars} for gap in coverage.gaps
         ],
+    }
+
+
+def _gap_row(series: Series, gap: ExplainedGap) -> dict[str, Any]:
+    return {
+        "series": str(series),
+        "start": gap.start.isoformat(),
+        "end": gap.end.isoformat(),
+        "bars": gap.bars,
+        "cause": gap.cause,
+        "asked": gap.source,
+        "detail": gap.detail,
     }

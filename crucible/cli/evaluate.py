@@ -15,7 +15,7 @@ def evaluate(recipe: str, as_json: bool) -> None:
 
     Fetch or import bars first. Nothing is registered or promoted.
 
-    Example: crucible bars fetch btc_usd_5min && crucible evaluate btc_usd_5min
+    Example: crucible bars backfill btc_usd_5min && crucible evaluate btc_usd_5min
     """
     from rich.console import Console
     from rich.progress import Progress

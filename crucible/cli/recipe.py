@@ -42,7 +42,7 @@ def list_(as_json: bool) -> None:
         rows.append(
             {"name": found.name, "version": found.version, "digest": found.digest}
             | {key: told["topic"][key] for key in ("testnet", "mainnet", "asset", "target", "horizon")}
-            | {key: told["data"][key] for key in ("source", "symbol", "interval")}
+            | {key: told["data"][key] for key in ("sources", "symbol", "interval")}
         )
     if as_json:
         click.echo(json.dumps(rows, indent=2))

@@ -29,7 +29,7 @@ def sql(query: str | None) -> None:
             ).create_view(name)
             views.append(name)
         if not views:
-            raise DataError(f"Nothing is stored below {settings.data} so far; try `crucible bars fetch btc_usd_5min`.")
+            raise DataError(f"Nothing is stored below {settings.data}; try `crucible bars backfill btc_usd_5min`.")
         try:
             result = connection.sql(query or "SELECT view_name, column_count FROM duckdb_views() WHERE NOT internal")
         except duckdb.Error as error:
@@ -38,7 +38,7 @@ def sql(query: str | None) -> None:
 
 
 def _datasets(bars: Path, features: Path, evaluations: Path) -> Iterator[tuple[str, list[Path]]]:
-    if files := sorted(bars.glob("**/bars.parquet")):
+    if files := sorted(bars.glob("source=*/**/bars.parquet")):
         yield "bars", files
     for folder in sorted(features.glob("*")):
         if files := sorted(folder.glob("*.parquet"), key=lambda file: file.stat().st_mtime):

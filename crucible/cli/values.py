@@ -25,6 +25,17 @@ def duration(text: str | timedelta) -> timedelta:
         raise click.BadParameter(f"{error}.") from error
 
 
+def offset(text: str | timedelta) -> timedelta:
+    """Return the duration that ``text`` names, which may also be nothing: ``0m``.
+
+    Raises
+    ------
+    click.BadParameter
+        If it names none.
+    """
+    return timedelta(0) if text in ("0", "0s", "0m", "0h") else duration(text)
+
+
 def instant(text: str | datetime) -> datetime:
     """Return the instant in ISO 8601 ``text``, UTC.
 

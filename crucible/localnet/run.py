@@ -67,7 +67,7 @@ def topic_of(recipe: Recipe, network: Network, block_time: timedelta) -> TopicSp
         asset=topic.asset,
         target=topic.target,
         symbol=recipe.data.symbol,
-        interval_seconds=int(recipe.data.interval.total_seconds()),
+        interval_seconds=int(recipe.data.stored.total_seconds()),
         horizon_seconds=int(topic.horizon.total_seconds()),
         cadence_seconds=int(topic.cadence.total_seconds()),
         epoch_length=epoch,

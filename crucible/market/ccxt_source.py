@@ -1,43 +1,40 @@
-"""Bars from a real exchange through ccxt, or from a server that speaks its API."""
+"""Bars from any exchange that ccxt knows, through its unified API."""
 
 from __future__ import annotations
 
-import importlib
-import logging
-import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from crucible.errors import SchemaError, SettingsError, SourceError
-from crucible.market.bars import ceil_micros, floor_time, from_micros, open_times, to_micros
-from crucible.market.klines import LIMIT, bars_of_klines, interval_name
-from crucible.market.source import Retry
+from crucible.clock import Clock, SystemClock
+from crucible.duration import format_duration
+from crucible.errors import SchemaError, SourceError
+from crucible.market.bars import BAR_SCHEMA, ceil_micros, check_bars, floor_time, from_micros, open_times, to_micros
+from crucible.market.ccxt_client import CcxtClient
+from crucible.market.ledger import Cause
+from crucible.market.source import Page, Retry
+from crucible.venue import PERPETUAL, market_of
 
-log = logging.getLogger(__name__)
+_PAGE = 500
+# most bars per request, where ccxt's own figure is not what the API grants
+_PAGES = {"coinbase": 300}
+# exchanges that serve the newest so many bars of an interval, whatever was asked for
+_DEPTH = {"kraken": 720}
 
 
 class CcxtSource:
-    """Binance's spot market (or a sister exchange with the same API) through ccxt's synchronous client.
-
-    Requests go through ccxt's own request path: its signing, rate limiter and error table.
+    """Bars of one exchange's spot market, or of its linear perpetual swaps.
 
     Parameters
     ----------
-    exchange : str
-        ccxt's name of the exchange: ``binance`` or ``binanceus``.
-    base_url : str
-        ``http://host:port`` to use in place of the exchange's hosts; empty for the real ones.
-    rate_limit_ms : float, optional
-        Least time between two requests of weight 1, in milliseconds. By default ccxt's figure for this exchange,
-        and none at a loopback ``base_url``.
-    timeout : float
-        Seconds until a request without an answer counts as failed.
-    retry : Retry
-        What is done about answers 429, 418 and 5xx, and about timeouts. A refused connection is reported at once.
+    name : str
+        ccxt's name of the exchange, with ``_perpetual`` for its swaps.
+    base_url, rate_limit_ms, retry
+        As in :class:`~crucible.market.ccxt_client.CcxtClient`.
+    clock : Clock, optional
+        Used only where the exchange does not tell its time; the newest bar is then believed to have closed when the
+        exchange has sent one after it.
 
     Raises
     ------
@@ -45,142 +42,107 @@ class CcxtSource:
         If ``base_url`` is no HTTP URL.
     """
 
+    absence: Cause = "no trades"  # the usual way: no bar where nothing was traded
+
     def __init__(
         self,
-        exchange: str,
+        name: str,
         base_url: str = "",
         *,
         rate_limit_ms: float | None = None,
-        timeout: float = 10.0,
         retry: Retry | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.name = exchange
-        self._retry = retry or Retry()
-        client_class = getattr(importlib.import_module(f"ccxt.{exchange}"), exchange)
-        self._client = client_class({"enableRateLimit": True, "timeout": int(timeout * 1000)})
-        self._where = f"{exchange} at {base_url}" if base_url else exchange
-        if base_url:
-            host = _check_url(base_url)
-            api = self._client.urls["api"]
-            self._client.urls["api"] = {
-                key: base_url.rstrip("/") + urlsplit(url).path for key, url in api.items() if isinstance(url, str)
-            }
-            if rate_limit_ms is None and host in ("127.0.0.1", "localhost", "::1"):
-                rate_limit_ms = 0.0
-        if rate_limit_ms is not None:
-            self._client.rateLimit = rate_limit_ms
-        self._seen_now: datetime | None = None  # the exchange's clock only moves on: what had closed then is closed
+        self.name = self.venue = name
+        self._exchange = name.removesuffix(PERPETUAL)
+        self._client = CcxtClient(self._exchange, base_url, rate_limit_ms=rate_limit_ms, retry=retry)
+        if not self._client.client.has.get("fetchOHLCV"):
+            raise SourceError(f"{self._exchange} serves no bars.")
+        self._clock = clock or SystemClock()
+        self._tells_time = bool(self._client.client.has.get("fetchTime"))
 
     def now(self) -> datetime:
-        """Return the exchange's server time, UTC.
+        """Return the exchange's server time, UTC; the clock's where the exchange does not tell it.
 
         Raises
         ------
         SourceError
             If the exchange cannot be reached, refuses, or answers nonsense.
         """
-        answer = self._call("public_get_time", {})
-        if not isinstance(answer, dict) or not str(answer.get("serverTime", "")).isdigit():
-            raise SourceError(f"{self._where} answered {str(answer)[:80]!r} when asked for the time.")
-        self._seen_now = from_micros(int(answer["serverTime"]) * 1000)
-        return self._seen_now
+        if not self._tells_time:
+            return self._clock.now()
+        answer = self._client.call("fetch_time")
+        if not isinstance(answer, int) or answer <= 0:
+            raise SourceError(f"{self._client.where} answered {str(answer)[:80]!r} when asked for the time.")
+        return from_micros(answer * 1000)
 
-    def bars(self, symbol: str, interval: timedelta, start: datetime, end: datetime) -> Iterator[pa.Table]:
-        """Yield the closed bars with ``start <= open_time < end``; see :class:`~crucible.market.source.Source`."""
+    def bars(self, symbol: str, interval: timedelta, start: datetime, end: datetime) -> Iterator[Page]:
+        """Yield the closed bars with ``start <= open_time < end``; see :class:`~crucible.market.source.Source`.
+
+        The head of the first page counts as unknown, not as missing: an exchange that keeps only so many bars looks
+        just like one where nothing was traded.
+        """
+        step = interval // timedelta(microseconds=1)
         cursor, stop = ceil_micros(start, interval), ceil_micros(end, interval)
-        if cursor < stop and (self._seen_now is None or to_micros(self._seen_now) < stop):
-            stop = min(stop, to_micros(floor_time(self.now(), interval)))
+        if cursor >= stop:
+            return
+        now = self.now()
+        stop = min(stop, to_micros(floor_time(now, interval)))
+        if self._exchange in _DEPTH:
+            cursor = max(cursor, to_micros(floor_time(now, interval)) - (_DEPTH[self._exchange] - 1) * step)
+        known_from: int | None = None
         confirmed = False
         while cursor < stop:
-            page = self._page(symbol, interval, cursor, stop)
-            if page is None:
-                # a page can be empty by accident: the end of the data is believed when it is said twice
-                if confirmed:
-                    return
-                confirmed = True
+            until = min(stop, cursor + self._page_length() * step)
+            bars = self._page(symbol, interval, cursor, until)
+            if bars is None:
+                # a page can be empty by accident: that nothing was traded is believed when it is said twice
+                cursor = until if confirmed else cursor
+                confirmed = not confirmed
                 continue
             confirmed = False
-            yield page
-            cursor = int(open_times(page)[-1]) + interval // timedelta(microseconds=1)
+            times = open_times(bars)
+            after = int(times[-1]) + step
+            yield Page(from_micros(int(times[0]) if known_from is None else known_from), from_micros(after), bars)
+            known_from = cursor = after
 
-    def _page(self, symbol: str, interval: timedelta, first: int, stop: int) -> pa.Table | None:
-        answer = self._call(
-            "public_get_klines",
-            {
-                "symbol": symbol,
-                "interval": interval_name(interval, self.name),
-                "startTime": first // 1000,
-                "endTime": stop // 1000 - 1,
-                "limit": LIMIT,
-            },
-        )
-        what = f"{self._where}, bars of {symbol}"
-        if not isinstance(answer, list):
-            raise SourceError(f"{what}: it answered {str(answer)[:80]!r} instead of a list of bars.")
-        if not answer:
-            return None
+    def _page(self, symbol: str, interval: timedelta, first: int, until: int) -> pa.Table | None:
+        what = f"{self._client.where}, bars of {symbol}"
+        rows = self._client.call(
+            "fetch_ohlcv", self._market(symbol), self._timeframe(interval), first // 1000, self._page_length(),
+            {"until": until // 1000 - 1}, symbol=symbol,
+        )  # fmt: skip
         try:
-            page = bars_of_klines(answer, interval, what)
-        except SchemaError as error:
-            raise SourceError(f"The exchange answered nonsense: {error}") from error
-        times = open_times(page)
-        if times[0] < first or times[-1] >= stop:
-            raise SourceError(
-                f"{what}: asked for {from_micros(first)} to {from_micros(stop)}, it sent {from_micros(times[0])} "
-                f"to {from_micros(times[-1])}; it repeats itself or ignores startTime and endTime."
-            )
-        return page
+            inside = [row for row in rows if first <= int(row[0]) * 1000]
+            if not self._tells_time:
+                inside = inside[:-1]  # it may still be open
+            inside = [row for row in inside if int(row[0]) * 1000 < until]
+            if not inside:
+                return None
+            times = pa.array([int(row[0]) * 1000 for row in inside], pa.int64()).cast(BAR_SCHEMA.field(0).type)
+            numbers = [pa.array([row[index] for row in inside], pa.float64()) for index in range(1, 6)]
+            return check_bars(pa.table([times, *numbers], names=BAR_SCHEMA.names), interval, what)
+        except (SchemaError, pa.ArrowException, TypeError, ValueError, IndexError) as error:
+            raise SourceError(f"The exchange answered nonsense: {what}: {error}") from error
 
-    def _call(self, method: str, params: dict[str, Any]) -> Any:
-        import ccxt
+    def _page_length(self) -> int:
+        stated = (self._client.client.features or {}).get("spot", {}).get("fetchOHLCV") or {}
+        return _PAGES.get(self._exchange, int(stated.get("limit") or _PAGE))
 
-        for attempt in range(self._retry.attempts):
-            try:
-                return getattr(self._client, method)(params)
-            except ccxt.BadSymbol as error:
-                raise SourceError(f"{self._where} knows no symbol {params.get('symbol')!r}.") from error
-            except ccxt.OperationFailed as error:  # network faults, 429, 418, 5xx
-                if _refused(error):
-                    raise SourceError(f"{self._where} cannot be reached: the connection was refused.") from error
-                wait = self._retry.wait(attempt, self._retry_after(error))
-                if attempt + 1 == self._retry.attempts or wait > self._retry.patience:
-                    reason = f"{type(error).__name__}: {_short(error)}"
-                    asks = f"; it asks to wait {wait:.0f} s" if wait > self._retry.patience else ""
-                    raise SourceError(
-                        f"{self._where} gave no answer in {attempt + 1} attempts ({reason}){asks}."
-                    ) from error
-                log.warning("%s: %s; trying again in %.2f s", self._where, _short(error), wait)
-                time.sleep(wait)
-            except ccxt.BaseError as error:
-                raise SourceError(f"{self._where} refused: {_short(error)}.") from error
-        raise AssertionError("a policy has at least one attempt")
+    def _timeframe(self, interval: timedelta) -> str:
+        name = format_duration(interval)
+        offered = self._client.client.timeframes or {}
+        if name not in offered:
+            raise SourceError(f"{self.name} has no bars of {name}; it has {', '.join(offered)}.")
+        return name
 
-    def _retry_after(self, error: Exception) -> float | None:
-        import ccxt
-
-        if not isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded | ccxt.ExchangeNotAvailable):
-            return None
-        value = (self._client.last_response_headers or {}).get("Retry-After", "")
-        return float(value) if value.replace(".", "", 1).isdigit() else None
-
-
-def _check_url(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"The exchange URL {base_url!r} is not http://host:port; see CRUCIBLE_EXCHANGE_URL.")
-    return parts.hostname
-
-
-def _refused(error: BaseException) -> bool:
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, ConnectionRefusedError):
-            return True
-        # requests wraps urllib3's errors as arguments, not as causes
-        reason = getattr(chain.args[0], "reason", None) if chain.args else None
-        chain = chain.__cause__ or chain.__context__ or (reason if isinstance(reason, BaseException) else None)
-    return False
-
-
-def _short(error: Exception) -> str:
-    return str(error).replace("\n", " ").rstrip(". ")[:200]
+    def _market(self, symbol: str) -> str:
+        """Return ccxt's symbol; a spot source never finds a swap, and the other way round."""
+        markets = self._client.client.markets or self._client.call("load_markets")
+        wanted = market_of(self.name)
+        for market in markets.values():
+            if market["base"] + market["quote"] != symbol:
+                continue
+            if market["spot"] if wanted == "spot" else market["swap"] and market["linear"]:
+                return str(market["symbol"])
+        raise SourceError(f"{self._client.where} knows no {wanted} market {symbol!r}.")

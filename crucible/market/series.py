@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -103,13 +104,20 @@ def find_gaps(times: np.ndarray, interval: timedelta) -> tuple[Gap, ...]:
     )
 
 
-def cover(times: np.ndarray, interval: timedelta) -> Coverage:
-    """Return the coverage of sorted open times; see :func:`find_gaps` for the parameters."""
-    gaps = find_gaps(times, interval)
-    return Coverage(
-        first=from_micros(times[0]) if len(times) else None,
-        last=from_micros(times[-1]) if len(times) else None,
-        rows=len(times),
-        missing=sum(gap.bars for gap in gaps),
-        gaps=gaps,
-    )
+def joined_gaps(parts: Sequence[tuple[datetime, datetime, tuple[Gap, ...]]], interval: timedelta) -> tuple[Gap, ...]:
+    """Return the gaps of a series from those of its parts.
+
+    Parameters
+    ----------
+    parts : sequence of (first open time, last open time, gaps in between)
+        Oldest first; none overlap.
+    interval : timedelta
+        Length of a bar.
+    """
+    found: list[Gap] = []
+    for index, (first, _, gaps) in enumerate(parts):
+        if index and parts[index - 1][1] + interval < first:
+            start = parts[index - 1][1] + interval
+            found.append(Gap(start, first, (first - start) // interval))
+        found.extend(gaps)
+    return tuple(found)

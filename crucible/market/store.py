@@ -1,15 +1,16 @@
 """The bar store: immutable monthly Parquet partitions, replaced whole and atomically.
 
-Layout: ``<root>/source=binance/symbol=BTCUSDT/interval=5m/month=2026-01/bars.parquet``. Beside the months a series
-keeps ``.lock`` (one writer at a time) and ``absent.json`` (ranges for which its source has no bars).
+Layout, below the root: ``source=binance/symbol=BTCUSDT/interval=5m/month=2026-01/`` holds ``bars.parquet`` (the
+truth), ``manifest.json`` (an account of it) and ``.lock`` (one writer at a time); the series' folder holds
+``gaps.json`` (why bars are missing). ``quarantine/`` has the same layout below it, for partitions that were put aside.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,12 +18,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crucible.errors import StoreError
-from crucible.market.bars import BAR_SCHEMA, check_bars, empty_bars, open_times, to_micros
+from crucible.clock import Clock, SystemClock
+from crucible.market import manifest
+from crucible.market.bars import check_bars, empty_bars, open_times, to_micros
+from crucible.market.ledger import GapLedger
 from crucible.market.lock import exclusive
-from crucible.market.partition import FILE, decode, encode
-from crucible.market.series import Coverage, Gap, Series, cover
-from crucible.process import write_atomic, write_files
+from crucible.market.manifest import Manifest, describe, read_manifest
+from crucible.market.partition import (
+    FILE,
+    FILLED_FROM,
+    STORED_SCHEMA,
+    as_own,
+    decode,
+    digest_of,
+    empty_stored,
+    encode,
+)
+from crucible.market.series import Coverage, Gap, Series, joined_gaps
+from crucible.process import write_files
 
 __all__ = ["BarStore", "Coverage", "Gap", "Series", "WriteReport"]
 
@@ -36,17 +49,23 @@ class WriteReport:
     rows_new : int
         Bars that were not there before.
     rows_changed : int
-        Bars that replaced others with the same open time and different values.
+        Bars that replaced others with the same open time and different values: the source has revised them, or a
+        repair had put another source's bar there.
     rows_total : int
         Bars of the series afterwards.
-    partitions : int
-        Files written; 0 when everything was there already.
+    months : tuple of str
+        Partitions written, as ``2026-01``; empty when everything was there already.
     """
 
     rows_new: int
     rows_changed: int
     rows_total: int
-    partitions: int
+    months: tuple[str, ...]
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions were written."""
+        return len(self.months)
 
 
 @dataclass(frozen=True)
@@ -58,10 +77,15 @@ class BarStore:
 
     root: Path
     patience: float = 5.0
-    """Seconds that a writer waits for another one of the same series."""
+    """Seconds that a writer waits for another one of the same partition."""
+    clock: Clock = field(default_factory=SystemClock)
+    """Dates the manifests."""
 
-    def write(self, series: Series, bars: pa.Table) -> WriteReport:
+    def write(self, series: Series, bars: pa.Table, *, source: str = "", filled_from: str | None = None) -> WriteReport:
         """Merge ``bars`` into the series; where an open time is there already, the new bar wins.
+
+        Writers of different months run side by side; of the same month one waits for the other. Every partition is on
+        the disk under a temporary name before the first is renamed into place.
 
         Parameters
         ----------
@@ -69,116 +93,146 @@ class BarStore:
             Which series.
         bars : pyarrow.Table
             Any table that :func:`~crucible.market.bars.check_bars` accepts.
+        source : str
+            By which way they came, for the manifest; the series' source by default.
+        filled_from : str, optional
+            The name of another source whose bars these are. They go into gaps only: a bar of the series' own source
+            is never replaced by them, and replaces them when it comes.
 
         Raises
         ------
         SchemaError
             If the bars are not usable; nothing is written.
         ProcessError
-            If another writer holds the series for longer than ``patience``.
+            If another writer holds one of the months for longer than ``patience``.
         StoreError
             If the disk refuses or a partition is damaged; the store is as it was.
         """
-        bars = check_bars(bars, series.interval, f"The bars for {series}")
+        bars = as_own(check_bars(bars, series.interval, f"The bars for {series}"), filled_from)
         folder = series.folder(self.root)
-        with exclusive(folder, str(series), self.patience):
-            for litter in folder.glob("month=*/.*.tmp"):  # of a writer that was killed
-                litter.unlink(missing_ok=True)
-            contents: dict[Path, bytes] = {}
-            new = changed = 0
-            for month, part in _by_month(bars):
-                path = folder / f"month={month}" / FILE
-                stored = decode(path) if path.exists() else empty_bars()
-                merged = _merge(stored, part)
-                added = merged.num_rows - stored.num_rows
-                replaced = part.num_rows - added - _common(stored, part)
+        parts = [(month, folder / f"month={month}", part) for month, part in _by_month(bars)]
+        contents: dict[Path, bytes] = {}
+        accounts: dict[Path, bytes] = {}
+        new = changed = 0
+        with ExitStack() as held:
+            for month, home, _ in parts:  # in order of time, so that two writers cannot wait for each other
+                held.enter_context(exclusive(home, f"{series} {month}", self.patience))
+            for _, home, part in parts:
+                for litter in home.glob(".*.tmp"):  # of a writer that was killed
+                    litter.unlink(missing_ok=True)
+                path = home / FILE
+                merged, added, replaced = _merge(
+                    decode(path, STORED_SCHEMA.names) if path.exists() else empty_stored(), part
+                )
                 if added or replaced:
                     contents[path] = encode(merged)
+                    account = describe(
+                        merged, contents[path], series.interval, source or series.source, self.clock.now()
+                    )
+                    accounts[home / manifest.FILE] = account.to_json()
                 new, changed = new + added, changed + replaced
-            write_files(contents)
-        return WriteReport(new, changed, self.coverage(series).rows, len(contents))
+            # a manifest is renamed after its bars: the one that a crash leaves behind is older, and seen not to fit
+            write_files({**contents, **accounts})
+        months = tuple(path.parent.name.removeprefix("month=") for path in contents)
+        return WriteReport(new, changed, self.coverage(series).rows, months)
 
     def read(self, series: Series, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
         """Return the bars with ``start <= open_time < end``, sorted; an empty table where there are none.
 
+        Bars that a repair took from another source are among them; :meth:`filled` tells which.
+
         Raises
         ------
         StoreError
             If a partition is damaged.
         """
-        parts = [decode(path) for path in self._files_between(series, start, end)]
-        bars = pa.concat_tables([empty_bars(), *parts]).combine_chunks()
-        times = open_times(bars)
-        first = 0 if start is None else int(np.searchsorted(times, to_micros(start)))
-        last = len(times) if end is None else int(np.searchsorted(times, to_micros(end)))
-        return bars.slice(first, max(last - first, 0))
+        files = self._files_between(series, start, end)
+        with ThreadPoolExecutor(2) as pool:  # decoding releases the interpreter's lock
+            parts = list(pool.map(decode, files))
+        bars = pa.concat_tables([empty_bars(), *parts])
+        # only the outermost months reach beyond the range
+        if parts and start is not None:
+            bars = bars.slice(int(np.searchsorted(open_times(parts[0]), to_micros(start))))
+        if parts and end is not None:
+            beyond = parts[-1].num_rows - int(np.searchsorted(open_times(parts[-1]), to_micros(end)))
+            bars = bars.slice(0, max(bars.num_rows - beyond, 0))
+        return bars
 
-    def times(self, series: Series) -> np.ndarray:
+    def latest(self, series: Series) -> pa.Table:
+        """Return the newest bar, a table of one row; of none where nothing is stored.
+
+        Raises
+        ------
+        StoreError
+            If the newest partition is damaged.
+        """
+        files = self.files(series)
+        if not files:
+            return empty_bars()
+        bars = decode(files[-1])
+        return bars.slice(bars.num_rows - 1)
+
+    def times(self, series: Series, *, own: bool = False) -> np.ndarray:
         """Return every stored open time, int64 microseconds since 1970-01-01T00:00Z, ascending.
 
+        Parameters
+        ----------
+        series : Series
+            Which series.
+        own : bool
+            Whether to leave out bars that a repair took from another source.
+
         Raises
         ------
         StoreError
             If a partition is damaged.
         """
-        parts = [open_times(decode(path, ["open_time"])) for path in self.files(series)]
-        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+        parts = [np.empty(0, dtype=np.int64)]
+        for path in self.files(series):
+            bars = decode(path, ["open_time", FILLED_FROM] if own else ["open_time"])
+            parts.append(open_times(bars.filter(pc.is_null(bars[FILLED_FROM])) if own else bars))
+        return np.concatenate(parts)
 
     def files(self, series: Series) -> list[Path]:
         """Return the partitions of the series, oldest first."""
         return sorted(series.folder(self.root).glob(f"month=*/{FILE}"))
 
+    def manifests(self, series: Series) -> dict[str, Manifest]:
+        """Return the manifest of each month (``2026-01``), oldest first; :class:`StoreError` as in :meth:`read`."""
+        return {
+            path.parent.name.removeprefix("month="): read_manifest(path, series.interval) for path in self.files(series)
+        }
+
     def coverage(self, series: Series) -> Coverage:
-        """Return what is stored of the series, and where bars are missing; :class:`StoreError` as in :meth:`read`."""
-        return cover(self.times(series), series.interval)
+        """Return what is stored of the series, and where bars are missing, from the manifests alone.
+
+        Raises
+        ------
+        StoreError
+            If a partition is damaged.
+        """
+        parts = list(self.manifests(series).values())
+        gaps = joined_gaps([(part.first, part.last, part.gaps) for part in parts], series.interval)
+        return Coverage(
+            first=parts[0].first if parts else None,
+            last=parts[-1].last if parts else None,
+            rows=sum(part.rows for part in parts),
+            missing=sum(gap.bars for gap in gaps),
+            gaps=gaps,
+        )
 
     def digest(self, series: Series, start: datetime | None = None, end: datetime | None = None) -> str:
         """Return the SHA-256 (hex) of the bars with ``start <= open_time < end``: their values and nothing else."""
-        bars = self.read(series, start, end)
-        digest = hashlib.sha256(",".join(bars.column_names).encode())
-        digest.update(open_times(bars).astype("<i8").tobytes())
-        for name in bars.column_names[1:]:
-            digest.update((bars[name].to_numpy() + 0.0).astype("<f8").tobytes())  # + 0.0: -0.0 equals 0.0
-        return digest.hexdigest()
+        return digest_of(self.read(series, start, end))
 
     def series(self) -> list[Series]:
         """Return every series of which something is stored."""
         folders = {path.parent.parent for path in self.root.glob(f"source=*/symbol=*/interval=*/month=*/{FILE}")}
         return sorted(found for folder in folders if (found := Series.of_folder(folder)) is not None)
 
-    def absent(self, series: Series) -> list[tuple[datetime, datetime]]:
-        """Return the ranges ``[start, end)`` for which the source itself has no bars, as noted by :meth:`note_absent`.
-
-        Raises
-        ------
-        StoreError
-            If the note is damaged.
-        """
-        path = series.folder(self.root) / "absent.json"
-        try:
-            rows = json.loads(path.read_text()) if path.exists() else []
-            return [(datetime.fromisoformat(start), datetime.fromisoformat(end)) for start, end in rows]
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error}); delete it, it is written anew.") from error
-
-    def note_absent(self, series: Series, ranges: Sequence[tuple[datetime, datetime]]) -> None:
-        """Remember that the source has no bars in ``ranges``, so that they are not asked for again.
-
-        Raises
-        ------
-        ProcessError, StoreError
-            As :meth:`write`.
-        """
-        folder = series.folder(self.root)
-        with exclusive(folder, str(series), self.patience):
-            known = sorted({*self.absent(series), *ranges})
-            rows = [[start.astimezone(UTC).isoformat(), end.astimezone(UTC).isoformat()] for start, end in known]
-            write_atomic(folder / "absent.json", (json.dumps(rows, indent=1) + "\n").encode())
-
-    def forget_absent(self, series: Series) -> None:
-        """Forget what :meth:`note_absent` noted, so that it is asked for again."""
-        with exclusive(series.folder(self.root), str(series), self.patience):
-            (series.folder(self.root) / "absent.json").unlink(missing_ok=True)
+    def ledger(self, series: Series) -> GapLedger:
+        """Return the notes on why bars of the series are missing."""
+        return GapLedger(series.folder(self.root), series, self.patience)
 
     def _files_between(self, series: Series, start: datetime | None, end: datetime | None) -> list[Path]:
         low = "" if start is None else f"month={start.astimezone(UTC):%Y-%m}"
@@ -194,18 +248,25 @@ def _by_month(bars: pa.Table) -> Iterator[tuple[str, pa.Table]]:
         yield str(months[first]), bars.slice(first, last - first)
 
 
-def _merge(stored: pa.Table, fresh: pa.Table) -> pa.Table:
-    if not stored.num_rows:
-        return fresh
-    kept = stored.filter(pa.array(~np.isin(open_times(stored), open_times(fresh))))
-    both = pa.concat_tables([kept, fresh])
-    return both.take(pc.sort_indices(both, sort_keys=[("open_time", "ascending")])).cast(BAR_SCHEMA)
+def _merge(stored: pa.Table, fresh: pa.Table) -> tuple[pa.Table, int, int]:
+    """Return stored and fresh bars as one table, how many of the fresh ones are new, and how many replace others."""
+    before, after = open_times(stored), open_times(fresh)
+    if not len(before) or after[0] > before[-1]:
+        return pa.concat_tables([stored, fresh]), len(after), 0
+    common, there, here = np.intersect1d(before, after, assume_unique=True, return_indices=True)
+    differs = _differs(stored.take(there), fresh.take(here))
+    if fresh[FILLED_FROM].null_count == 0:  # another source's bars: they never replace one of our own
+        differs &= ~pc.is_null(stored[FILLED_FROM].take(there)).to_numpy()
+    drop = np.isin(before, common[differs])
+    keep = ~np.isin(after, common[~differs])
+    both = pa.concat_tables([stored.filter(pa.array(~drop)), fresh.filter(pa.array(keep))])
+    merged = both.take(pc.sort_indices(both, sort_keys=[("open_time", "ascending")])).cast(STORED_SCHEMA)
+    return merged, len(after) - len(common), int(differs.sum())
 
 
-def _common(stored: pa.Table, fresh: pa.Table) -> int:
-    """Return how many bars of ``fresh`` are in ``stored`` already, with the same values."""
-    _, there, here = np.intersect1d(open_times(stored), open_times(fresh), assume_unique=True, return_indices=True)
-    same = np.ones(len(there), dtype=bool)
-    for name in fresh.column_names[1:]:
-        same &= stored[name].to_numpy()[there] == fresh[name].to_numpy()[here]
-    return int(same.sum())
+def _differs(stored: pa.Table, fresh: pa.Table) -> np.ndarray:
+    differs = np.zeros(stored.num_rows, dtype=bool)
+    for name in empty_bars().column_names[1:]:
+        differs |= stored[name].to_numpy() != fresh[name].to_numpy()
+    filled = [pc.fill_null(table[FILLED_FROM], "").to_numpy(zero_copy_only=False) for table in (stored, fresh)]
+    return differs | (filled[0] != filled[1])

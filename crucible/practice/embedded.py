@@ -27,19 +27,23 @@ class EmbeddedExchange:
         Decides what has happened.
     meter : WeightMeter, optional
         Request weights; unlimited by default.
+    perpetual : Market, optional
+        What the USD-M futures paths answer from; 404 without.
 
     Attributes
     ----------
     url : str
         ``http://127.0.0.1:<port>``, once entered.
     exchange : Exchange
-        The server; ``exchange.served`` counts requests by endpoint.
+        The server; ``exchange.served`` counts requests by endpoint, ``exchange.faults`` disturbs the stream.
     """
 
     url: str
 
-    def __init__(self, market: Market, clock: Clock, meter: WeightMeter | None = None) -> None:
-        self.exchange = Exchange(market, clock, meter)
+    def __init__(
+        self, market: Market, clock: Clock, meter: WeightMeter | None = None, *, perpetual: Market | None = None
+    ) -> None:
+        self.exchange = Exchange(market, clock, meter, perpetual=perpetual)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="practice-exchange", daemon=True)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -78,13 +80,13 @@ def klines(market: Market, query: KlineQuery, now: datetime) -> str:
     stop = min(opening, opening if query.end_ms is None else query.end_ms + 1)
     start = first_ms if query.start_ms is None else max(query.start_ms, first_ms)
     # without a start the newest rows are meant
-    found = (_newest if query.start_ms is None else _oldest)(market, query, start, stop)
+    found = (newest if query.start_ms is None else _oldest)(market, query, start, stop)
     wanted = start <= opening and (query.end_ms is None or opening <= query.end_ms)
     if wanted and (query.start_ms is None or len(found) < query.limit):
-        current = _open_candle(market, query, opening, now_ms)
+        current = open_candle(market, query, opening, now_ms)
         found = Candles.join([found, current])
         found = found.rows(max(len(found) - query.limit, 0), len(found))
-    return _json(found, length)
+    return rows_json(found, length)
 
 
 def _oldest(market: Market, query: KlineQuery, start: int, stop: int) -> Candles:
@@ -99,7 +101,8 @@ def _oldest(market: Market, query: KlineQuery, start: int, stop: int) -> Candles
     return found.rows(0, query.limit)
 
 
-def _newest(market: Market, query: KlineQuery, start: int, stop: int) -> Candles:
+def newest(market: Market, query: KlineQuery, start: int, stop: int) -> Candles:
+    """Return the newest ``query.limit`` candles that open in ``[start, stop)`` milliseconds, oldest first."""
     if market.last is not None:
         stop = min(stop, _ms(market.last))
     found = Candles.none()
@@ -110,8 +113,20 @@ def _newest(market: Market, query: KlineQuery, start: int, stop: int) -> Candles
     return found.rows(max(len(found) - query.limit, 0), len(found))
 
 
-def _open_candle(market: Market, query: KlineQuery, opening: int, now_ms: int) -> Candles:
-    """Return the open candle so far: flat at the last close where no base candle of it has closed yet."""
+def open_candle(market: Market, query: KlineQuery, opening: int, now_ms: int) -> Candles:
+    """Return the candle that is open so far, or none: flat at the last close where no base candle of it has closed yet.
+
+    Parameters
+    ----------
+    market : Market
+        What is traded.
+    query : KlineQuery
+        Its symbol and length count.
+    opening, now_ms : int
+        When the candle opened, and the present instant, in milliseconds since 1970.
+    """
+    if opening < _ms(market.first):
+        return Candles.none()
     if market.last is not None and now_ms >= _ms(market.last):
         return Candles.none()
     base = market.base // timedelta(milliseconds=1)
@@ -128,7 +143,8 @@ def _open_candle(market: Market, query: KlineQuery, opening: int, now_ms: int) -
     return Candles(np.array([opening], dtype=np.int64), *(np.array([number]) for number in numbers))
 
 
-def _json(candles: Candles, length_ms: int) -> str:
+def rows_json(candles: Candles, length_ms: int) -> str:
+    """Return the JSON array of Binance's twelve columns."""
     # trade counts and the takers' half are not simulated; they follow from the volume so that they are plausible
     quote = candles.volume * (candles.open + candles.close) / 2
     trades = np.ceil(quote / 1000).astype(np.int64)
@@ -142,6 +158,57 @@ def _json(candles: Candles, length_ms: int) -> str:
     )
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return "[" + ",".join([_ROW % row for row in rows]) + "]"
+
+
+class KlineFeed:
+    """Where a listener stands in a stream such as ``btcusdt@kline_1m``: it hears of each candle once.
+
+    Parameters
+    ----------
+    market : Market
+        What is traded.
+    name : str
+        The stream. One that does not exist has no events.
+    now_ms : int
+        The present instant in milliseconds since 1970; nothing that closed until then is told.
+    """
+
+    def __init__(self, market: Market, name: str, now_ms: int) -> None:
+        symbol, _, self._interval = name.partition("@kline_")
+        length = INTERVALS.get(self._interval, timedelta.max)
+        # Binance's stream names are in lower case only
+        exists = symbol == symbol.lower() and symbol.upper() in market.symbols and self._interval in INTERVALS
+        self._query: KlineQuery | None = None
+        if exists and not length % market.base:
+            length_ms = length // timedelta(milliseconds=1)
+            self._query = KlineQuery(symbol.upper(), length_ms, None, None, LIMIT)
+            self._opening = now_ms // length_ms * length_ms  # candles that opened before this one are done with
+        self._market = market
+
+    def closed(self, now_ms: int) -> list[dict[str, Any]]:
+        """Return the events of what has closed since this was asked last, oldest first; of many the newest 1000."""
+        if self._query is None or now_ms < self._opening + self._query.length_ms:
+            return []
+        since, self._opening = self._opening, now_ms // self._query.length_ms * self._query.length_ms
+        return self._events(self._query, newest(self._market, self._query, since, self._opening), now_ms, True)
+
+    def current(self, now_ms: int) -> list[dict[str, Any]]:
+        """Return the event of the open candle, if there is one; ask for what has closed first."""
+        if self._query is None or now_ms < self._opening:
+            return []
+        return self._events(self._query, open_candle(self._market, self._query, self._opening, now_ms), now_ms, False)
+
+    def _events(self, query: KlineQuery, candles: Candles, now_ms: int, closed: bool) -> list[dict[str, Any]]:
+        events = []
+        # by way of the HTTP answer, so that both say the same to the last digit
+        for row in json.loads(rows_json(candles, query.length_ms)):
+            kline = dict(zip("tohlcvTqnVQB", row, strict=True))
+            # trades are not simulated; their numbers ascend, and a candle without trades has -1, as on the exchange
+            first = row[0] * 1000 if kline["n"] else -1
+            last = first + kline["n"] - 1 if kline["n"] else -1
+            kline |= {"s": query.symbol, "i": self._interval, "f": first, "L": last, "x": closed}
+            events.append({"e": "kline", "E": now_ms, "s": query.symbol, "k": kline})
+        return events
 
 
 def _mandatory(parameters: Mapping[str, str], name: str) -> str:

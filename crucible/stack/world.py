@@ -98,7 +98,7 @@ def replayed(recipe: Recipe, bars: Path, *, speed: float) -> World:
     SettingsError
         If it is too short for the recipe.
     """
-    table = read_bar_file(bars, recipe.data.symbol, recipe.data.interval)
+    table = read_bar_file(bars, recipe.data.symbol, recipe.data.stored)
     first, last = table["open_time"][0].as_py(), table["open_time"][-1].as_py()
     now = last - REPLAY_LEFT
     if now - first < recipe.data.history:
@@ -108,7 +108,7 @@ def replayed(recipe: Recipe, bars: Path, *, speed: float) -> World:
         )
     return World(
         exchange=["--bars", str(bars.resolve()), "--symbol", recipe.data.symbol,
-                  "--interval", format_duration(recipe.data.interval)],
+                  "--interval", format_duration(recipe.data.stored)],
         now=now.replace(hour=0, minute=0, second=0, microsecond=0).isoformat(),
         speed=speed,
     )  # fmt: skip

@@ -10,9 +10,10 @@ import numpy as np
 
 from crucible.errors import BundleError, GapError
 from crucible.features.engine import compute_features, warmup_bars
-from crucible.market.live import recent_bars, require_fresh
-from crucible.market.source import Source
+from crucible.market.feed import LiveFeed, require_fresh
+from crucible.market.recipe_bars import made_of
 from crucible.models.bundle import Bundle
+from crucible.recipe import Recipe
 
 _LARGEST_RETURN = 0.5
 _FEWEST_FEATURES = 0.5
@@ -37,15 +38,20 @@ class Prediction:
     log_return: float
 
 
+def stored_warmup(recipe: Recipe) -> int:
+    """Return how many stored bars, counted back from any instant, hold the warm-up of the newest prediction time."""
+    return (warmup_bars(recipe) + 1) * recipe.data.parts
+
+
 class Predictor:
     """Predicts with one bundle."""
 
-    def __init__(self, bundle: Bundle, source: Source) -> None:
+    def __init__(self, bundle: Bundle, feed: LiveFeed) -> None:
         self.bundle = bundle
-        self._source = source
+        self._feed = feed
 
     def predict(self, now: datetime) -> Prediction:
-        """Fetch the warm-up bars, compute the features and predict.
+        """Take the warm-up bars, compute the features and predict.
 
         Parameters
         ----------
@@ -65,7 +71,7 @@ class Predictor:
         """
         recipe = self.bundle.manifest.recipe
         data = recipe.data
-        bars = recent_bars(self._source, data.symbol, data.interval, warmup_bars(recipe), at=now)
+        bars = made_of(self._feed.closed(now, stored_warmup(recipe)), data).bars
         require_fresh(bars, data.interval, now, recipe.deploy.max_staleness)
         time: datetime = bars["open_time"][-1].as_py() + data.interval
         frame = compute_features(bars, recipe, at=time)

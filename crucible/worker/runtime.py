@@ -17,8 +17,10 @@ from crucible.chain.transaction import FeePolicy
 from crucible.chain.wakeup import wake_on_window
 from crucible.clock import SystemClock
 from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, ProcessError
-from crucible.market.source import open_source
+from crucible.market.feed import HASTY, LiveFeed
+from crucible.market.update import open_sources
 from crucible.models.bundle import load_bundle
+from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.worker.daemon_thread import in_daemon_thread
 from crucible.worker.deployment import (
@@ -34,7 +36,7 @@ from crucible.worker.deployment import (
 from crucible.worker.introduction import introduce, open_wallet
 from crucible.worker.journal import Journal
 from crucible.worker.lock import hold
-from crucible.worker.predictor import Predictor
+from crucible.worker.predictor import Predictor, stored_warmup
 from crucible.worker.submitter import Submitter
 
 _LOG = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Worker:
         self._recipe = recipe
         self._clock = settings.clock
         self._fee = fee or FeePolicy()
+        self._feeds: dict[tuple[object, ...], LiveFeed] = {}
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         process = psutil.Process(os.getpid())
@@ -113,6 +116,8 @@ class Worker:
             for task in (stopping, *tasks):
                 task.cancel()
             await asyncio.gather(stopping, *tasks, return_exceptions=True)
+            for feed in self._feeds.values():
+                feed.close()
         for task in tasks:
             if not task.cancelled():
                 task.result()  # raises what ended it
@@ -221,7 +226,21 @@ class Worker:
         stated = bundle.manifest.recipe.topic_id(self._settings.network)
         if stated != desired.topic_id:
             raise BundleError(f"Bundle {bundle.digest[:12]} answers topic {stated}, not topic {desired.topic_id}.")
-        return Predictor(bundle, open_source(bundle.manifest.recipe.data.source, self._settings.exchange_url))
+        return Predictor(bundle, self._feed(bundle.manifest.recipe))
+
+    def _feed(self, recipe: Recipe) -> LiveFeed:
+        """Return the live bars of ``recipe``; bundles that read the same bars share one feed."""
+        data = recipe.data
+        key = data.sources, data.symbol, data.stored
+        if key not in self._feeds:
+            settings = self._settings
+            feed = LiveFeed(
+                open_sources(data.sources, data.symbol, settings, HASTY), data.symbol, data.stored,
+                capacity=stored_warmup(recipe), clock=self._clock, stream_url=settings.exchange_url,
+            )  # fmt: skip
+            feed.start()
+            self._feeds[key] = feed
+        return self._feeds[key]
 
     async def _beat(self) -> None:
         while True:

@@ -67,7 +67,7 @@ def test_features_are_listed_and_their_sql_runs(crucible):
 
 
 def test_commands_that_lack_their_input_say_what_to_run_first(crucible):
-    refused(crucible("evaluate", "btc_usd_5min"), "crucible bars fetch btc_usd_5min")
+    refused(crucible("evaluate", "btc_usd_5min"), "crucible bars backfill")
     refused(crucible("sql"), "Nothing is stored")
     refused(crucible("promote", "btc_usd_5min"), "no @challenger")
     assert "Nothing is deployed" in crucible("fleet", "status").stdout

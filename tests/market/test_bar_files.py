@@ -123,7 +123,7 @@ def test_a_file_that_is_not_there_empty_or_garbage(path):
     with pytest.raises(DataError, match="There is no bar file"):
         read_bar_file(path.parent, None, FIVE)
     (path.parent / "bars.xlsx").write_text("x")
-    with pytest.raises(DataError, match=r"neither \.parquet nor \.csv"):
+    with pytest.raises(DataError, match=r"neither \.parquet, \.csv nor \.feather"):
         read_bar_file(path.parent / "bars.xlsx", None, FIVE)
 
 

@@ -27,7 +27,7 @@ def snapshot(root):
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name not in (".lock", "manifest.json")  # a manifest says when
     }
 
 
@@ -185,8 +185,8 @@ def test_a_damaged_partition_is_named_and_not_touched(store, series, make_bars, 
 
 
 def test_a_second_writer_waits_and_then_says_so(store, series, make_bars):
-    folder = series.folder(store.root)
-    with exclusive(folder, "x", 1), pytest.raises(ProcessError, match="binance BTCUSDT 5m is being written by another"):
+    folder = series.folder(store.root) / "month=2026-01"
+    with exclusive(folder, "x", 1), pytest.raises(ProcessError, match="BTCUSDT 5m 2026-01 is being written by another"):
         store.write(series, make_bars(10))
     store.write(series, make_bars(10))
     patient = BarStore(store.root, patience=5)
@@ -268,20 +268,6 @@ def test_litter_of_a_killed_writer_is_removed_and_never_read(store, series, make
     assert store.coverage(series).rows == 10
     store.write(series, make_bars(11))
     assert not litter.exists()
-
-
-def test_absent_ranges_are_kept_until_forgotten(store, series, make_bars):
-    assert store.absent(series) == []
-    later = (START + 9 * FIVE, START + 12 * FIVE)
-    store.note_absent(series, [later])
-    store.note_absent(series, [(START, START + FIVE), later])
-    assert store.absent(series) == [(START, START + FIVE), later]
-    assert store.series() == []
-    (series.folder(store.root) / "absent.json").write_text("{")
-    with pytest.raises(StoreError, match=r"absent\.json is damaged"):
-        store.absent(series)
-    store.forget_absent(series)
-    assert store.absent(series) == []
 
 
 def test_negative_zero_is_zero(store, series, make_bars):

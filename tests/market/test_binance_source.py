@@ -11,8 +11,8 @@ from aiohttp import web
 from crucible.clock import ManualClock
 from crucible.errors import SettingsError, SourceError, StaleError
 from crucible.market.bars import BAR_SCHEMA, empty_bars
-from crucible.market.ccxt_source import CcxtSource
-from crucible.market.live import recent_bars, require_fresh
+from crucible.market.binance_source import BinanceSource
+from crucible.market.feed import require_fresh
 from crucible.market.source import Retry, open_source
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.replay import ReplayMarket
@@ -20,11 +20,11 @@ from crucible.practice.weight import WeightMeter
 
 FIVE = timedelta(minutes=5)
 NOW = datetime(2026, 2, 1, 12, 3, 20, tzinfo=UTC)
-QUICK = Retry(attempts=3, base=0.01, cap=0.05, patience=2.0)
+QUICK = Retry(attempts=3, base=0.01, cap=0.05, patience=2.0, timeout=0.3)
 
 
 def collect(source, start, end, symbol="BTCUSDT", interval=FIVE):
-    return pa.concat_tables([empty_bars(), *source.bars(symbol, interval, start, end)])
+    return pa.concat_tables([empty_bars(), *(page.bars for page in source.bars(symbol, interval, start, end))])
 
 
 @pytest.fixture
@@ -35,8 +35,9 @@ def source(embedded):
 def test_bars_come_page_by_page_and_the_open_one_never(source, embedded, market):
     start = NOW - timedelta(days=8)
     pages = list(source.bars("BTCUSDT", FIVE, start, NOW + timedelta(hours=1)))
-    assert [page.num_rows for page in pages] == [1000, 1000, 303]
-    bars = pa.concat_tables(pages)
+    assert [page.bars.num_rows for page in pages] == [1000, 1000, 303]
+    assert [page.end for page in pages[:-1]] == [page.start for page in pages[1:]]
+    bars = pa.concat_tables([page.bars for page in pages])
     assert bars.schema.equals(BAR_SCHEMA)
     assert bars["open_time"][0].as_py() == datetime(2026, 1, 24, 12, 5, tzinfo=UTC)
     assert bars["open_time"][-1].as_py() == datetime(2026, 2, 1, 11, 55, tzinfo=UTC)
@@ -77,17 +78,11 @@ def test_gaps_and_the_time_before_the_listing_are_passed_over(make_bars):
         assert exchange.exchange.served["klines"] == 6
 
 
-def test_recent_bars_cost_two_requests(source, embedded):
-    bars = recent_bars(source, "BTCUSDT", FIVE, 300)
-    assert bars.num_rows == 300
-    assert bars["open_time"][-1].as_py() == datetime(2026, 2, 1, 11, 55, tzinfo=UTC)
-    assert dict(embedded.exchange.served) == {"time": 1, "klines": 1}
-    past = recent_bars(source, "BTCUSDT", FIVE, 10, at=datetime(2026, 1, 31, 0, 2, tzinfo=UTC))
-    assert past["open_time"][-1].as_py() == datetime(2026, 1, 30, 23, 55, tzinfo=UTC)
-    assert dict(embedded.exchange.served) == {"time": 1, "klines": 2}
+def test_old_bars_are_refused(source):
+    bars = collect(source, NOW - timedelta(hours=4), NOW)
     require_fresh(bars, FIVE, NOW, timedelta(minutes=10))
-    with pytest.raises(StaleError, match=r"closed at 2026-01-31T00:00:00.*at most 10m is allowed"):
-        require_fresh(past, FIVE, NOW, timedelta(minutes=10))
+    with pytest.raises(StaleError, match=r"closed at 2026-02-01T12:00:00.*at most 10m is allowed"):
+        require_fresh(bars, FIVE, NOW + timedelta(minutes=7), timedelta(minutes=10))
     with pytest.raises(StaleError, match="not one closed bar"):
         require_fresh(empty_bars(), FIVE, NOW, timedelta(minutes=10))
 
@@ -98,8 +93,10 @@ def test_what_cannot_be_asked_for_is_one_sentence(source):
         collect(source, start, NOW, symbol="DOGEUSDT")
     with pytest.raises(SourceError, match="binance has no bars of 7m; it has 1m, 3m"):
         collect(source, start, NOW, interval=timedelta(minutes=7))
-    with pytest.raises(SourceError, match="no source 'kraken'; there are: binance"):
-        open_source("kraken")
+    with pytest.raises(SourceError, match=r"There is no source .krakn.; did you mean kraken\?"):
+        open_source("krakn")
+    with pytest.raises(SourceError, match="There is no source 'coinbase_perpetua'; did you mean"):
+        open_source("coinbase_perpetua")
     with pytest.raises(SettingsError, match=r"'127\.0\.0\.1:80' is not http://host:port"):
         open_source("binance", "127.0.0.1:80")
 
@@ -122,7 +119,7 @@ def test_a_weight_limit_is_waited_out(market):
         started = time.monotonic()
         assert collect(source, NOW - timedelta(days=12), NOW).num_rows == 12 * 288 - 1
         assert time.monotonic() - started > 0.9  # Retry-After said one second
-        impatient = CcxtSource("binance", exchange.url, retry=Retry(attempts=3, patience=0.5))
+        impatient = BinanceSource("binance", exchange.url, retry=Retry(attempts=3, patience=0.5))
         with pytest.raises(SourceError, match=r"429.*asks to wait 1 s"):
             collect(impatient, NOW - timedelta(days=30), NOW)
 
@@ -150,7 +147,7 @@ def faulty(scripted):
             return await found(request) if callable(found) else found
 
         scripted.answer = answer
-        return CcxtSource("binance", scripted.url, retry=QUICK, timeout=0.3)
+        return BinanceSource("binance", scripted.url, retry=QUICK)
 
     return serve
 
@@ -236,16 +233,16 @@ def test_a_server_that_does_not_know_the_time(scripted):
 
     scripted.answer = answer
     with pytest.raises(SourceError, match="when asked for the time"):
-        CcxtSource("binance", scripted.url).now()
+        BinanceSource("binance", scripted.url).now()
 
 
 def test_the_real_and_the_practice_exchange_differ_by_their_hosts_only(embedded):
-    real, practice = CcxtSource("binance"), CcxtSource("binance", embedded.url + "/")
-    assert practice._client.urls["api"]["public"] == f"{embedded.url}/api/v3"
-    assert practice._client.rateLimit == 0
-    assert real._client.urls["api"]["public"] == "https://api.binance.com/api/v3"
-    assert real._client.rateLimit > 0
-    assert CcxtSource("binance", embedded.url, rate_limit_ms=5)._client.rateLimit == 5
+    real, practice = BinanceSource("binance"), BinanceSource("binance", embedded.url + "/")
+    assert practice._client.client.urls["api"]["public"] == f"{embedded.url}/api/v3"
+    assert practice._client.client.rateLimit == 0
+    assert real._client.client.urls["api"]["public"] == "https://api.binance.com/api/v3"
+    assert real._client.client.rateLimit > 0
+    assert BinanceSource("binance", embedded.url, rate_limit_ms=5)._client.client.rateLimit == 5
 
 
 def test_unmodified_ccxt_loads_the_markets_and_the_candles(embedded):

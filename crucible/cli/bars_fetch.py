@@ -1,0 +1,104 @@
+"""``crucible bars backfill`` and ``crucible bars repair``: bars from sources into the store."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from crucible.cli.bars_quality import inspect_with_progress
+from crucible.cli.bars_target import find_target, progress_bar
+from crucible.cli.values import instant
+
+_SOURCES_HELP = "Ask this source (repeatable, in order) instead of the recipe's; coinbase:BTCUSD names its symbol."
+
+
+@click.command()
+@click.argument("target")
+@click.option("--from", "start", type=instant, help="First open time, ISO 8601; by default the recipe's history.")
+@click.option("--to", "end", type=instant, help="Open times before this instant only; by default the present.")
+@click.option("--source", "sources", multiple=True, help=_SOURCES_HELP)
+@click.option("--recheck", is_flag=True, help="Ask again for bars that the source did not have before.")
+def backfill(
+    target: str, start: datetime | None, end: datetime | None, sources: tuple[str, ...], recheck: bool
+) -> None:
+    r"""Fetch what is missing of TARGET, a recipe or SOURCE/SYMBOL/INTERVAL, and check what has come.
+
+    Only what is missing is asked for, so an interrupted run goes on where it stopped. Where a source fails, the next
+    one is asked; bars of another exchange only fill gaps, where they agree with ours. CRUCIBLE_EXCHANGE_URL names
+    another server with Binance's API, for example the practice exchange.
+
+    \b
+    Examples:
+      crucible bars backfill btc_usd_5min
+      crucible bars backfill binance/ETHUSDT/1m --from 2021-01-01T00:00Z --source binance_archive --source binance
+    """
+    from crucible.market.ingest import history_span, present
+    from crucible.market.update import update
+    from crucible.settings import Settings
+    from crucible.stages import bar_store
+
+    settings = Settings.load()
+    found = find_target(settings, target)
+    store, series = bar_store(settings), found.series
+    opened = found.open(settings, sources)
+    if recheck:
+        store.ledger(series).forget()
+    now = present(opened.all)
+    if start is None:
+        if found.history is None:
+            raise click.UsageError("A bare series has no history; say --from, for example 2025-01-01T00:00Z.")
+        start = history_span(now, found.history, series.interval)[0]
+    with progress_bar(str(series)) as progress:
+        report = update(opened, store, series, start, end or now, progress)
+    inspect_with_progress(settings, series, report.months)
+    click.echo(
+        f"{series}: {report.rows_new} new bars, {report.rows_revised} revised, {report.rows_total} stored, "
+        f"{sum(gap.bars for gap in report.gaps)} missing in {len(report.gaps)} gaps"
+    )
+
+
+@click.command()
+@click.argument("target")
+@click.option("--from", "start", type=instant, help="Gaps from here on only, ISO 8601.")
+@click.option("--to", "end", type=instant, help="Gaps before this instant only.")
+@click.option("--source", "sources", multiple=True, help=_SOURCES_HELP)
+@click.option("--tolerance", type=float, default=0.005, show_default=True, help="Largest |log ratio| of closes.")
+@click.option("--all", "every", is_flag=True, help="Also gaps in which nothing was traded.")
+def repair(
+    target: str, start: datetime | None, end: datetime | None, sources: tuple[str, ...], tolerance: float, every: bool
+) -> None:
+    """Try to mend the gaps of TARGET: its own source again, then the others.
+
+    Another exchange's bars are taken if they agree with ours around the gap to within the tolerance; otherwise they
+    go into quarantine. They are marked in the store (column filled_from), counted by `crucible bars ls`, and give way
+    to our own source's bars when these come. Months in quarantine are fetched anew.
+
+    Example: crucible bars repair binance/BTCUSDT/1h --source binance --source coinbase:BTCUSD
+    """
+    from crucible.market.repair import repair as mend
+    from crucible.settings import Settings
+    from crucible.stages import bar_store
+
+    settings = Settings.load()
+    found = find_target(settings, target)
+    store, series = bar_store(settings), found.series
+    coverage = store.coverage(series)
+    explained = store.ledger(series).explain(coverage.gaps)
+    spans = [
+        (gap.start, gap.end)
+        for gap in explained
+        if (every or gap.cause != "no trades") and (not start or gap.end > start) and (not end or gap.start < end)
+    ]
+    if not spans:
+        without = f" ({len(explained)} gaps without trades)" if explained else ""
+        click.echo(f"{series}: there is nothing to mend{without}")
+        return
+    opened = found.open(settings, sources)
+    with progress_bar(f"{series}: gaps") as progress:
+        report = mend(opened.own, opened.others, store, series, spans, tolerance=tolerance, progress=progress)
+    inspect_with_progress(settings, series, report.months)
+    for sentence in report.refused:
+        click.echo(sentence)
+    taken = ", ".join(f"{bars} from {name}" for name, bars in report.filled.items()) or "none from others"
+    click.echo(f"{series}: {len(spans)} gaps, {report.own} bars of its own, {taken}; {report.left} still missing")
