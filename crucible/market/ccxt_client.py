@@ -12,6 +12,8 @@ from crucible.errors import SettingsError, SourceError
 from crucible.market.source import Retry
 
 log = logging.getLogger(__name__)
+# an exchange may say these in an error of its own, for which ccxt knows no more than that it is one
+_PASSING = frozenset({408, 418, 429, *range(500, 600)})
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -56,6 +58,8 @@ class CcxtClient:
         client_class = getattr(importlib.import_module(f"ccxt.{exchange}"), exchange)
         options = {"enableLastJsonResponse": True, "enableLastHttpResponse": True}
         self.client = client_class({"enableRateLimit": True, **options, "timeout": int(self._retry.timeout * 1000)})
+        self._status = 0
+        self.client.session.hooks["response"].append(self._note_status)
         self.where = f"{exchange} at {base_url}" if base_url else exchange
         if base_url:
             host = check_url(base_url)
@@ -77,35 +81,39 @@ class CcxtClient:
 
         for attempt in range(self._retry.attempts):
             try:
+                self._status = 0
                 answer = getattr(self.client, method)(*arguments)
                 if self.client.last_http_response and self.client.last_json_response is None:
                     raise ccxt.ExchangeNotAvailable(f"no JSON: {str(self.client.last_http_response)[:60]!r}")
                 return answer
             except ccxt.BadSymbol as error:
                 raise SourceError(f"{self.where} knows no symbol {symbol!r}.") from error
-            except ccxt.OperationFailed as error:  # network faults, 429, 418, 5xx
+            except ccxt.BaseError as error:
                 if _refused(error):
                     raise SourceError(f"{self.where} cannot be reached: the connection was refused.") from error
-                wait = self._retry.wait(attempt, self._retry_after(error))
-                if attempt + 1 == self._retry.attempts or wait > self._retry.patience:
-                    reason = f"{type(error).__name__}: {_short(error)}"
-                    asks = f"; it asks to wait {wait:.0f} s" if wait > self._retry.patience else ""
-                    raise SourceError(
-                        f"{self.where} gave no answer in {attempt + 1} attempts ({reason}){asks}."
-                    ) from error
-                log.warning("%s: %s; trying again in %.2f s", self.where, _short(error), wait)
-                time.sleep(wait)
-            except ccxt.BaseError as error:
-                raise SourceError(f"{self.where} refused: {_short(error)}.") from error
+                if not isinstance(error, ccxt.OperationFailed) and self._status not in _PASSING:
+                    raise SourceError(f"{self.where} refused: {_short(error)}.") from error
+                self._pause(error, attempt)
         raise AssertionError("a policy has at least one attempt")
 
-    def _retry_after(self, error: Exception) -> float | None:
-        import ccxt
+    def _pause(self, error: Exception, attempt: int) -> None:
+        """Wait before the next attempt, or give up."""
+        wait = self._retry.wait(attempt, self._retry_after())
+        if attempt + 1 == self._retry.attempts or wait > self._retry.patience:
+            reason = f"{type(error).__name__}: {_short(error)}"
+            asks = f"; it asks to wait {wait:.0f} s" if wait > self._retry.patience else ""
+            raise SourceError(f"{self.where} gave no answer in {attempt + 1} attempts ({reason}){asks}.") from error
+        log.warning("%s: %s; trying again in %.2f s", self.where, _short(error), wait)
+        time.sleep(wait)
 
-        if not isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded | ccxt.ExchangeNotAvailable):
+    def _retry_after(self) -> float | None:
+        if self._status not in _PASSING:
             return None
         value = (self.client.last_response_headers or {}).get("Retry-After", "")
         return float(value) if value.replace(".", "", 1).isdigit() else None
+
+    def _note_status(self, response: Any, *_: Any, **__: Any) -> None:
+        self._status = response.status_code
 
 
 def check_url(base_url: str) -> str:

@@ -78,7 +78,7 @@ class LiveFeed:
         self._sources, self._symbol, self._clock = sources, symbol, clock
         self._streaming = next((item.name for item in sources.own if item.name in HOSTS), "")
         self._stream_url, self._silence = stream_url, silence
-        self._down: dict[str, float] = {}  # until when a source that failed is passed over, by the monotonic clock
+        self._down: dict[str, tuple[float, SourceError]] = {}  # until when one that failed rests (monotonic), and why
         self._catching = threading.Lock()  # sources are used by one thread at a time
         self._stop = threading.Event()
         # a daemon: a request under way must not hold up the end of the process
@@ -171,15 +171,18 @@ class LiveFeed:
 
     def _failed(self, source: Source, error: SourceError, errors: list[SourceError]) -> None:
         _LOG.warning("%s", error)
-        self._down[source.name] = time.monotonic() + _REST
+        self._down[source.name] = time.monotonic() + _REST, error
         errors.append(error)
 
     def _resting(self, source: Source, errors: list[SourceError]) -> bool:
-        """Whether a source failed a moment ago: the next one is asked at once, instead of after its timeouts."""
-        left = self._down.get(source.name, 0.0) - time.monotonic()
-        if left > 0:
-            errors.append(SourceError(f"{source.name} failed a moment ago; it is asked again in {left:.0f} s."))
-        return left > 0
+        """Whether a source failed a moment ago and there is another, which is asked at once instead."""
+        if source.name not in self._down or len(self._sources.all) == 1:
+            return False
+        until, error = self._down[source.name]
+        resting = time.monotonic() < until
+        if resting:
+            errors.append(error)
+        return resting
 
     def _run(self) -> None:
         failures = 0

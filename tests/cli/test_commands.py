@@ -71,7 +71,7 @@ def test_commands_that_lack_their_input_say_what_to_run_first(crucible):
     refused(crucible("sql"), "Nothing is stored")
     refused(crucible("promote", "btc_usd_5min"), "no @challenger")
     assert "Nothing is deployed" in crucible("fleet", "status").stdout
-    refused(crucible("bars", "fetch", "btc_usd_5min", CRUCIBLE_EXCHANGE_URL="http://127.0.0.1:9"), "127.0.0.1:9")
+    refused(crucible("bars", "backfill", "btc_usd_5min", CRUCIBLE_EXCHANGE_URL="http://127.0.0.1:9"), "127.0.0.1:9")
 
 
 def test_a_wrong_setting_or_word_is_refused(crucible):
