@@ -111,7 +111,7 @@ def write_bar_file(path: Path, bars: pa.Table) -> None:
     elif kind == ".feather":
         feather.write_feather(bars, sink, compression="zstd")
     elif kind == ".csv":
-        text = pc.strftime(bars["open_time"], format="%Y-%m-%dT%H:%M:%SZ")
+        text = pc.strftime(bars["open_time"].cast(pa.timestamp("s", "UTC")), format="%Y-%m-%dT%H:%M:%SZ")
         options = pacsv.WriteOptions(quoting_style="none")
         pacsv.write_csv(bars.set_column(0, "open_time", text), sink, options)
     else:

@@ -89,8 +89,11 @@ def describe(
     )
 
 
-def read_manifest(partition: Path, interval: timedelta) -> Manifest:
+def read_manifest(partition: Path, interval: timedelta, *, verify: bool = False) -> Manifest:
     """Return the manifest of the file ``partition``, derived from its bars where there is none that fits.
+
+    Whether it fits is told by the digest in the file's footer; with ``verify`` by the SHA-256 of the whole file, which
+    also notices a file that was altered by other hands.
 
     Raises
     ------
@@ -98,9 +101,14 @@ def read_manifest(partition: Path, interval: timedelta) -> Manifest:
         If the partition is damaged.
     """
     stated = _read(partition.with_name(FILE))
-    if stated is not None and stated.digest == footer_digest(partition):
+    fits = stated is not None and stated.digest == footer_digest(partition)
+    if stated is not None and fits and (not verify or stated.sha256 == _sha256(partition)):
         return stated
     return describe(decode(partition, STORED_SCHEMA.names), partition.read_bytes(), interval)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _read(path: Path) -> Manifest | None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from crucible.errors import StoreError
 from crucible.market.bars import BAR_SCHEMA, PRICES, open_times
 from crucible.market.expectations import Expectation, Outcome, validate
+from crucible.market.manifest import read_manifest
 from crucible.market.partition import FILE, FILLED_FROM, decode, digest_of
 from crucible.market.quarantine import Quarantined, accepted, put_month_aside, quarantined
 from crucible.market.series import Series
@@ -146,11 +147,14 @@ def reports_between(
 
     Months that were not judged as they are now (imported by an older version, or put there by hand) are judged.
     """
-    months = [month for month in store.manifests(series) if f"{start:%Y-%m}" <= month <= f"{end:%Y-%m}"]
+    low, high = f"month={start:%Y-%m}", f"month={end:%Y-%m}"
+    months = {}
+    for path in store.files(series):
+        if low <= path.parent.name <= high:
+            months[path.parent.name.removeprefix("month=")] = read_manifest(path, series.interval, verify=True).digest
     found: dict[str, MonthReport] = {}
-    for month in months:
+    for month, digest in months.items():
         report = read_report(folder, series, month)
-        digest = store.manifests(series)[month].digest if report else ""
         if report is not None and report.digest == digest:
             found[month] = report
     for report in inspect(store, series, [month for month in months if month not in found], folder):

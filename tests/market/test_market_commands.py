@@ -1,6 +1,7 @@
 """``crucible bars``, ``topics`` and ``recipe`` as a user types them."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -174,3 +176,90 @@ def test_help_teaches_with_an_example(crucible, command):
     code, out, _ = crucible(*command, "--help")
     assert code == 0
     assert f"crucible {' '.join(command)}" in out.partition("Example")[2]
+
+
+@pytest.fixture
+def practice(monkeypatch):
+    """A market of five-minute bars, and the commands pointed at it."""
+    market = SimulatedMarket(("BTCUSDT",), NOW - timedelta(days=40), 1, plant(0.0, timedelta(minutes=5)))
+    with EmbeddedExchange(market, ManualClock(NOW)) as exchange:
+        monkeypatch.setenv("CRUCIBLE_EXCHANGE_URL", exchange.url)
+        yield exchange
+
+
+def test_a_hole_is_listed_mended_and_gone(crucible, tmp_path, practice):
+    series = "binance/BTCUSDT/5m"
+    start = "2026-01-20T00:00Z"
+    assert "say --from" in crucible("bars", "backfill", series)[2]
+    assert "3600 new bars" in crucible("bars", "backfill", series, "--from", start)[1]
+    crucible("bars", "export", series, tmp_path / "all.feather")
+    bars = feather.read_table(tmp_path / "all.feather")
+    holey = bars.take([*range(1000), *range(1012, 3600)])
+    feather.write_feather(holey, tmp_path / "holey.feather")
+    shutil.rmtree(tmp_path / "home" / "data" / "bars")
+    command = ("bars", "import", tmp_path / "holey.feather", "--symbol", "BTCUSDT", "--interval", "5m")
+    assert "misses 12 bars" in failure(crucible(*command))
+    crucible(*command, "--allow-gaps")
+    told = json.loads(crucible("bars", "gaps", series, "--json")[1])
+    assert [(row["bars"], row["cause"], row["detail"]) for row in told] == [(12, "not in file", "holey.feather")]
+    assert "12 bars missing in 1 gaps, the longest 12" in crucible("bars", "gaps")[1].replace("\n", " ")
+    code, out, _ = crucible("bars", "repair", series)
+    assert (code, out.strip()) == (
+        0, "binance BTCUSDT 5m: 1 gaps, 12 bars of its own, none from others; 0 still missing",
+    )  # fmt: skip
+    assert crucible("bars", "gaps", series)[1] == "binance BTCUSDT 5m: no gaps\n"
+    assert "there is nothing to mend" in crucible("bars", "repair", series)[1]
+    assert "12" in crucible("bars", "sql", "SELECT count(*) - 3588 AS mended FROM bars")[1]
+
+
+def test_export_makes_longer_bars_on_any_grid(crucible, tmp_path, practice):
+    series = "binance/BTCUSDT/5m"
+    crucible("bars", "backfill", series, "--from", "2026-01-31T00:00Z")
+    for name, options, rows in (
+        ("a.parquet", (), 432),
+        ("b.csv", ("--interval", "1h"), 36),
+        ("c.parquet", ("--interval", "1h", "--offset", "10m", "--from", "2026-01-31T06:00Z"), 29),
+    ):
+        assert f"{rows} bars" in crucible("bars", "export", series, tmp_path / name, *options)[1]
+    assert (tmp_path / "b.csv").read_text().splitlines()[1].startswith("2026-01-31T00:00:00Z,")
+    assert {at.minute for at in pq.read_table(tmp_path / "c.parquet")["open_time"].to_pylist()} == {10}
+    # what was exported comes back as it was
+    assert (
+        "0 new bars, 0 changed"
+        in crucible("bars", "import", tmp_path / "a.parquet", "--symbol", "BTCUSDT", "--interval", "5m")[1]
+    )
+    assert "bars are kept in these" in failure(crucible("bars", "export", series, tmp_path / "x.xlsx"))
+    assert "No bars of kraken ETHUSD 1m are stored" in failure(crucible("bars", "export", "kraken/ETHUSD/1m", "x.csv"))
+    assert "cannot be made of bars of 5m" in failure(
+        crucible("bars", "export", series, tmp_path / "x.csv", "--interval", "1h", "--offset", "3m")
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_wrong_bar_is_caught_looked_at_and_accepted(crucible, tmp_path, make_bars):
+    frame = make_bars(3000).to_pandas()
+    frame.loc[700, ["high", "close"]] *= 1.3
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "bars.parquet")
+    crucible("bars", "import", tmp_path / "bars.parquet", "--symbol", "BTCUSDT", "--interval", "5m")
+    code, out, err = crucible("bars", "check")
+    assert code == 1
+    assert "in quarantine: binance BTCUSDT 5m 2026-01: no_reversal failed, first at 2026-01-03T10:20:00+00:00" in out
+    assert "1 months failed and are in quarantine" in err
+    assert "3000 bars: no_reversal failed" in crucible("bars", "ls")[1]
+    away = json.loads(crucible("bars", "ls", "--json")[1])
+    assert (away["series"], away["quarantine"][0]["month"]) == ([], "2026-01")
+    assert "http" not in (tmp_path / "home/data/quality/index.html").read_text().replace("http://www.w3.org", "")
+    accepting = ("bars", "accept", "binance/BTCUSDT/5m", "2026-01", "--reason")
+    assert "Say why" in crucible(*accepting, "")[2]
+    assert "3000 bars are served again" in crucible(*accepting, "seen on two exchanges")[1]
+    assert "1 months, 1 passed" in crucible("bars", "check", "binance/BTCUSDT/5m")[1]
+    assert "Nothing of binance BTCUSDT 5m 2026-01 is in quarantine" in failure(crucible(*accepting, "again"))
+
+
+def test_a_target_that_is_none_is_told(crucible):
+    code, _, err = crucible("bars", "gaps", "binance/BTCUSDT")
+    assert (code, "write SOURCE/SYMBOL/INTERVAL" in err) == (2, True)
+    assert "did you mean btc_usd_8h" in failure(crucible("bars", "gaps", "btc_usd_8"))
+    assert "There is no source 'nowhere'; there are binance, binanceus" in failure(
+        crucible("bars", "backfill", "nowhere/BTCUSDT/5m", "--from", "2026-01-01T00:00Z")
+    )

@@ -28,7 +28,17 @@ def test_loading_the_definitions_imports_nothing_heavy(pytestconfig):
 
 def test_the_graph_reads_as_the_picture(defs):
     graph = defs.resolve_asset_graph()
-    order = ["bar_months", "bars", "features", "walk_forward", "evaluation", "challenger", "champion", "deployment", "submissions"]
+    order = [
+        "bar_months",
+        "bars",
+        "features",
+        "walk_forward",
+        "evaluation",
+        "challenger",
+        "champion",
+        "deployment",
+        "submissions",
+    ]
     for left, right in pairwise(order):
         assert graph.get(dg.AssetKey(right)).parent_keys == {dg.AssetKey(left)}
     assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(order)

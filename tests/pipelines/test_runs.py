@@ -6,6 +6,8 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -235,23 +237,59 @@ def test_deploying_without_a_fleet_says_what_to_start(first_run, home):
     assert (settings.bundles / desired.bundle / "manifest.json").exists()
 
 
-def test_bad_bars_stop_everything_downstream(first_run, home, defs, tmp_path, monkeypatch):
-    import pyarrow.parquet as pq
+def test_bad_bars_stop_everything_downstream(first_run, home, defs):
+    from crucible import stages
+    from crucible.errors import SchemaError
+    from crucible.market.quarantine import accept, quarantined
+    from crucible.market.store import Series
 
     settings, instance, _ = home
+    store, series = stages.bar_store(settings), Series("binance", "BTCUSDT", timedelta(minutes=5))
     path = next(settings.bars.rglob("month=2026-01/bars.parquet"))
     good = path.read_bytes()
     try:
         # written behind the store's back, as a bad disk or a careless hand would
         table = pq.read_table(path, partitioning=None).to_pydict()
         table["close"][3] = -1.0
-        import pyarrow as pa
-
         pq.write_table(pa.table(table, schema=pq.read_schema(path)), path)
         job = defs.resolve_job_def("answer_topic")
         run = job.execute_in_process(partition_key="btc_usd_5min", instance=instance, raise_on_error=False)
         assert not run.success
         done = {event.asset_key.to_user_string() for event in run.get_asset_materialization_events()}
-        assert done <= {"bars"}
+        assert done == {"bars"}
+        failed = {check.check_name for check in run.get_asset_check_evaluations() if not check.passed}
+        assert failed == {"close_positive", "low_is_lowest", "nothing_in_quarantine"}
+        entry = quarantined(store, series)[0]
+        assert (entry.month, path.exists()) == ("2026-01", False)
+        with pytest.raises(SchemaError, match=r"close is -1\.0 in row 3"):
+            accept(store, entry, "it looked fine to me")
+        assert quarantined(store, series) == [entry]
     finally:
+        shutil.rmtree(settings.bars / "quarantine", ignore_errors=True)
+        store.ledger(series).forget()
         path.write_bytes(good)
+
+
+def test_a_month_is_fetched_by_itself(first_run, home, defs):
+    settings, instance, _ = home
+    path = next(settings.bars.rglob("month=2026-01/bars.parquet"))
+    before = pq.read_table(path, partitioning=None)
+    path.unlink()
+    job = defs.resolve_implicit_global_asset_job_def()
+    key = dg.MultiPartitionKey({"series": "binance-BTCUSDT-5m", "month": "2026-01-01"})
+    run = job.execute_in_process(
+        partition_key=key, instance=instance, asset_selection=[dg.AssetKey("bar_months")], raise_on_error=True
+    )
+    told = metadata(run, "bar_months")
+    assert told["new rows"].value == told["dagster/row_count"].value == before.num_rows
+    assert told["close"].value.startswith("![plot](data:image/svg+xml;base64,")
+    assert pq.read_table(path, partitioning=None).equals(before)
+
+
+def test_every_month_of_every_stored_series_is_a_partition():
+    from pipelines.partitions import MONTHS, month_of
+
+    keys = MONTHS.get_partition_keys()
+    assert len(keys) > 100
+    data, month = month_of(keys[0])
+    assert (data.symbol, month) == ("BTCUSDT", "2017-08")
