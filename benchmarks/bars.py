@@ -20,15 +20,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from crucible.market.bars import BAR_SCHEMA
 from crucible.market.resample import resample
 from crucible.market.store import BarStore, Series
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MINUTE = timedelta(minutes=1)
 START = datetime(2021, 1, 1, tzinfo=UTC)
@@ -137,6 +139,8 @@ def _write_daily(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def _write_per_bar(folder: Path, frame: pd.DataFrame) -> None:
+    import pandas as pd
+
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(len(frame)):
         bar = frame.iloc[index : index + 1]
@@ -146,6 +150,8 @@ def _write_per_bar(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def _read_daily(folder: Path) -> pd.DataFrame:
+    import pandas as pd
+
     return pd.concat([pd.read_parquet(path) for path in sorted(folder.glob("*.parquet"))])
 
 

@@ -120,9 +120,11 @@ def import_(file: Path, symbol: str, interval: timedelta, source: str, allow_gap
     from crucible.stages import bar_store
 
     series = Series(source, symbol, interval)
-    report = import_file(bar_store(Settings.load()), series, file, allow_gaps=allow_gaps)
+    store = bar_store(Settings.load())
+    report = import_file(store, series, file, allow_gaps=allow_gaps)
+    stored = store.coverage(series).rows
     click.echo(
-        f"{series}: {report.rows_new} new bars, {report.rows_changed} changed, {report.rows_total} stored; "
+        f"{series}: {report.rows_new} new bars, {report.rows_changed} changed, {stored} stored; "
         f"partitions written: {report.partitions}"
     )
 

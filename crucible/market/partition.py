@@ -35,7 +35,7 @@ def encode(bars: pa.Table) -> bytes:
         version="2.6",
         compression="zstd",
         compression_level=3,
-        row_group_size=1 << 16,
+        row_group_size=1 << 13,  # six days of minutes: the newest bar is read without the month
         data_page_version="1.0",
         use_dictionary=False,
         column_encoding={field.name: _encoding(field) for field in STORED_SCHEMA},
@@ -47,7 +47,7 @@ def encode(bars: pa.Table) -> bytes:
     return content
 
 
-def decode(path: Path, columns: list[str] | None = None) -> pa.Table:
+def decode(path: Path, columns: list[str] | None = None, *, newest: bool = False) -> pa.Table:
     """Return the bars of a partition.
 
     Parameters
@@ -56,6 +56,8 @@ def decode(path: Path, columns: list[str] | None = None) -> pa.Table:
         The file.
     columns : list of str, optional
         Only these of :data:`STORED_SCHEMA`; all of :data:`~crucible.market.bars.BAR_SCHEMA` by default.
+    newest : bool
+        Whether the last few thousand bars will do.
 
     Raises
     ------
@@ -65,7 +67,11 @@ def decode(path: Path, columns: list[str] | None = None) -> pa.Table:
     wanted = columns or BAR_SCHEMA.names
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
-            bars = file.read(columns=wanted).replace_schema_metadata(None)
+            # one group is read on this thread: a pool would have to be started first
+            bars = (
+                file.read_row_group(file.num_row_groups - 1, wanted, use_threads=False) if newest else file.read(wanted)
+            )
+            bars = bars.replace_schema_metadata(None)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, str(error).splitlines()[0]) from error
     if not bars.schema.equals(pa.schema([STORED_SCHEMA.field(name) for name in wanted])):

@@ -51,15 +51,12 @@ class WriteReport:
     rows_changed : int
         Bars that replaced others with the same open time and different values: the source has revised them, or a
         repair had put another source's bar there.
-    rows_total : int
-        Bars of the series afterwards.
     months : tuple of str
         Partitions written, as ``2026-01``; empty when everything was there already.
     """
 
     rows_new: int
     rows_changed: int
-    rows_total: int
     months: tuple[str, ...]
 
     @property
@@ -134,7 +131,7 @@ class BarStore:
             # a manifest is renamed after its bars: the one that a crash leaves behind is older, and seen not to fit
             write_files({**contents, **accounts})
         months = tuple(path.parent.name.removeprefix("month=") for path in contents)
-        return WriteReport(new, changed, self.coverage(series).rows, months)
+        return WriteReport(new, changed, months)
 
     def read(self, series: Series, start: datetime | None = None, end: datetime | None = None) -> pa.Table:
         """Return the bars with ``start <= open_time < end``, sorted; an empty table where there are none.
@@ -169,7 +166,7 @@ class BarStore:
         files = self.files(series)
         if not files:
             return empty_bars()
-        bars = decode(files[-1])
+        bars = decode(files[-1], newest=True)
         return bars.slice(bars.num_rows - 1)
 
     def times(self, series: Series, *, own: bool = False) -> np.ndarray:

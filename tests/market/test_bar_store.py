@@ -3,6 +3,7 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -34,7 +35,7 @@ def snapshot(root):
 def test_what_is_written_is_read_in_monthly_partitions(store, series, make_bars):
     bars = make_bars(12 * 24 * 60)  # January, February and a day of March
     report = store.write(series, bars)
-    assert (report.rows_new, report.rows_changed, report.rows_total, report.partitions) == (17280, 0, 17280, 3)
+    assert (report.rows_new, report.rows_changed, report.partitions) == (17280, 0, 3)
     folder = store.root / "source=binance" / "symbol=BTCUSDT" / "interval=5m"
     assert store.files(series) == [folder / f"month=2026-0{month}" / "bars.parquet" for month in (1, 2, 3)]
     assert store.read(series).equals(check_bars(bars, FIVE, "bars"))
@@ -106,7 +107,7 @@ def test_the_newer_bar_wins_and_is_counted(store, series, make_bars):
     first = store.digest(series)
     corrected = make_bars(100, seed=9).slice(40, 10)
     report = store.write(series, corrected)
-    assert (report.rows_new, report.rows_changed, report.rows_total, report.partitions) == (0, 10, 100, 1)
+    assert (report.rows_new, report.rows_changed, report.partitions) == (0, 10, 1)
     assert store.read(series, START + 40 * FIVE, START + 50 * FIVE).equals(check_bars(corrected, FIVE, "bars"))
     assert store.digest(series) != first
     assert store.digest(series, end=START + 40 * FIVE) == BarStore(store.root).digest(series, end=START + 40 * FIVE)
@@ -203,6 +204,19 @@ def test_a_second_writer_waits_and_then_says_so(store, series, make_bars):
     threading.Timer(0.2, release.set).start()
     assert patient.write(series, make_bars(20)).rows_new == 10
     holder.join()
+
+
+def test_writers_of_different_months_do_not_wait_for_each_other(store, series, make_bars):
+    bars = make_bars(12 * 24 * 40)
+    with exclusive(series.folder(store.root) / "month=2026-01", "x", 1):
+        started = time.monotonic()
+        assert store.write(series, bars.slice(12 * 24 * 31)).months == ("2026-02",)
+        assert time.monotonic() - started < store.patience
+        with pytest.raises(
+            ProcessError, match=r"binance BTCUSDT 5m 2026-01 is being written by another process \(pid \d+\)"
+        ):
+            store.write(series, bars)  # both months: none is written
+    assert store.coverage(series).rows == 12 * 24 * 9
 
 
 def test_writers_at_the_same_time_lose_nothing(store, series, make_bars):

@@ -1,4 +1,4 @@
-"""A writer that is killed at any instant leaves each partition old or new. ``make prove`` kills it 500 times."""
+"""A writer that is killed at any instant leaves each partition old or new: 200 kills here, 1000 in ``make prove``."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-KILLS = 500 if os.environ.get("CRUCIBLE_PROVE") else 12
+KILLS = 1000 if os.environ.get("CRUCIBLE_PROVE") else 200
 
 # forks a writer that goes on replacing two months by version 0, 1, 2, …, kills it, and looks at what is there
 SCRIPT = """
@@ -39,17 +39,19 @@ for kill in range(int(sys.argv[2])):
     writer = os.fork()
     if writer == 0:
         write_for_ever(newest)
-    time.sleep(randomness.uniform(0.02, 0.12))
+    time.sleep(randomness.uniform(0.004, 0.045))
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     litter += len(list(store.root.rglob("*.tmp")))
     bars = store.read(series)
     assert bars["open_time"].equals(pa.chunked_array([times])), f"kill {kill}: bars are lost"
+    coverage = store.coverage(series)  # from the manifests, of which one may be older than its bars
+    assert (coverage.rows, coverage.missing) == (5000, 0), f"kill {kill}: {coverage}"
     months = [set(store.read(series, *span)["close"].to_pylist()) for span in
               ((None, datetime(2026, 2, 1, tzinfo=UTC)), (datetime(2026, 2, 1, tzinfo=UTC), None))]
     assert all(len(found) == 1 for found in months), f"kill {kill}: a partition holds two versions"
     levels = [found.pop() for found in months]
-    assert 0 <= levels[0] - levels[1] <= 1, f"kill {kill}: {levels}"
+    assert levels[0] >= levels[1], f"kill {kill}: {levels}"  # two kills in a row may leave February behind by two
     mixed += levels[0] != levels[1]
     newest = int(levels[0])
 store.write(series, version(newest + 1))
