@@ -10,7 +10,7 @@ from crucible.market.bars import BAR_SCHEMA
 from crucible.market.quality import read_report
 from crucible.market.quality_page import sparkline
 from crucible.market.recipe_bars import series_of
-from pipelines.partitions import MONTHS, RECIPES, month_of
+from pipelines.partitions import MONTHS, RECIPES, month_key, month_of
 from resources.home import Home
 
 _FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))
@@ -48,6 +48,8 @@ def bars(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
     coverage = store.coverage(series)
     gaps = store.ledger(series).explain(coverage.gaps)[:20]
     rows = [{"from": str(gap.start), "to": str(gap.end), "bars": gap.bars, "cause": gap.cause} for gap in gaps]
+    for month in report.months:  # the months page shows what came by this way, too
+        context.log_event(dg.AssetMaterialization(bar_months.key, partition=month_key(recipe.data, month)))
     newest = read_report(home.settings.quality, series, f"{coverage.last:%Y-%m}")
     return dg.MaterializeResult(
         metadata={

@@ -103,7 +103,7 @@ def inspect_bars(
     store = bar_store(settings)
     reports = inspect(store, series, months, settings.quality, progress)
     if reports:
-        text = page(all_reports(settings.quality), quarantined(store), settings.clock.now().isoformat())
+        text = page(all_reports(settings.quality), quarantined(store), f"{settings.clock.now():%Y-%m-%d %H:%M} UTC")
         write_atomic(settings.quality / "index.html", text.encode())
     return reports
 

@@ -27,10 +27,12 @@ def valid_recipes() -> tuple[Recipe, ...]:
 
 RECIPES = dg.StaticPartitionsDefinition([recipe.name for recipe in valid_recipes()])
 
-SERIES: dict[str, DataSection] = {
-    f"{recipe.data.venue}-{recipe.data.symbol}-{format_duration(recipe.data.stored)}": recipe.data
-    for recipe in valid_recipes()
-}
+
+def _series_name(data: DataSection) -> str:
+    return f"{data.venue}-{data.symbol}-{format_duration(data.stored)}"
+
+
+SERIES: dict[str, DataSection] = {_series_name(recipe.data): recipe.data for recipe in valid_recipes()}
 """The stored series that recipes read, by partition name."""
 
 MONTHS = dg.MultiPartitionsDefinition(
@@ -41,6 +43,11 @@ MONTHS = dg.MultiPartitionsDefinition(
     }
 )
 """Stored bars: a series, and a month since the first exchange of the catalogue opened."""
+
+
+def month_key(data: DataSection, month: str) -> dg.MultiPartitionKey:
+    """Return the partition of :data:`MONTHS` that holds ``month`` (``2026-01``) of the stored bars of ``data``."""
+    return dg.MultiPartitionKey({"series": _series_name(data), "month": f"{month}-01"})
 
 
 def month_of(key: str) -> tuple[DataSection, str]:

@@ -30,7 +30,7 @@ def page(reports: Sequence[MonthReport], aside: Sequence[Quarantined], at: str) 
     aside : sequence of Quarantined
         What is in quarantine now.
     at : str
-        When the page was made, ISO, UTC.
+        When the page was made, for people.
     """
     series = sorted({report.series for report in reports})
     bad = sum(not report.passed for report in reports)
