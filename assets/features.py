@@ -6,7 +6,7 @@ import numpy as np
 from assets.market import bars
 from assets.metadata import columns, plain, table
 from crucible import stages
-from crucible.features.engine import compile_sql, feature_digest, recipe_features, warmup_bars
+from crucible.features.engine import feature_digest, recipe_features, recipe_plan, warmup_bars
 from pipelines.partitions import RECIPES
 from resources.home import Home
 
@@ -22,7 +22,6 @@ def features(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
          "complete %": round(plain(np.isfinite(dataset.x[:, index]).mean()) * 100, 2)}
         for index, item in enumerate(declared.features)
     ]  # fmt: skip
-    sql = compile_sql(declared, recipe.horizon_bars, recipe.data.interval)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(dataset.y),
@@ -31,6 +30,6 @@ def features(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeRes
             "warm-up bars": warmup_bars(recipe),
             "feature digest": feature_digest(recipe),
             "target standard deviation": plain(dataset.y.std()),
-            "sql": dg.MetadataValue.md(f"```sql\n{sql}\n```"),
+            "sql": dg.MetadataValue.md(f"```sql\n{recipe_plan(recipe).text}\n```"),
         }
     )

@@ -1,4 +1,4 @@
-"""``crucible features``: what is computed, why, and by which SQL."""
+"""``crucible features``: what is computed, why, and how."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.argument("recipe", default="btc_usd_5min")
-@click.option("--sql", is_flag=True, help="Print the DuckDB query instead.")
+@click.option("--sql", is_flag=True, help="Print what is executed instead: two queries and the windows between them.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def features(recipe: str, sql: bool, as_json: bool) -> None:
     """List the features of RECIPE with their windows, or print the query that computes them.
@@ -19,14 +19,14 @@ def features(recipe: str, sql: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from crucible.features.engine import compile_sql, recipe_features
+    from crucible.features.engine import recipe_features, recipe_plan
     from crucible.recipe import find_recipe
     from crucible.settings import Settings
 
     chosen = find_recipe(Settings.load().recipes, recipe)
     declared = recipe_features(chosen)
     if sql:
-        click.echo(compile_sql(declared, chosen.horizon_bars, chosen.data.interval))
+        click.echo(recipe_plan(chosen).text)
         return
     rows = [
         {

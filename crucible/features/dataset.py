@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from crucible.errors import EvaluationError
-from crucible.features.engine import compute_features, naive_utc
+from crucible.features.engine import compute_features
+from crucible.features.target import targets
 from crucible.recipe import Recipe
-
-# joined by time, never by row offset: a missing bar makes a missing target
-_TARGET = """
-SELECT ln(later.close / now.close) AS target
-FROM bars AS now LEFT JOIN bars AS later ON later.open_time = now.open_time + INTERVAL {seconds} SECOND
-ORDER BY now.open_time
-"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +70,4 @@ def build_dataset(bars: pa.Table, recipe: Recipe) -> Dataset:
 
 def target(bars: pa.Table, recipe: Recipe) -> np.ndarray:
     """Return ``ln(close(t + H) / close(t))`` for every bar, shape (n,); NaN where the later bar is missing."""
-    seconds = int(recipe.topic.horizon.total_seconds())
-    with duckdb.connect(":memory:") as connection:
-        connection.register("bars", naive_utc(bars))
-        column = connection.execute(_TARGET.format(seconds=seconds)).fetchnumpy()["target"]
-    return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
+    return targets(bars, recipe.data.interval, [recipe.topic.horizon])[0].values

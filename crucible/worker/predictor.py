@@ -10,6 +10,7 @@ import numpy as np
 
 from crucible.errors import BundleError, GapError
 from crucible.features.engine import compute_features, warmup_bars
+from crucible.features.target import to_price
 from crucible.market.feed import LiveFeed, require_fresh
 from crucible.market.recipe_bars import made_of
 from crucible.models.bundle import Bundle
@@ -83,5 +84,5 @@ class Predictor:
         predicted = float(self.bundle.predict(frame.values)[0])
         if not math.isfinite(predicted) or abs(predicted) > _LARGEST_RETURN:
             raise BundleError(f"The model predicts a log return of {predicted}, which cannot be meant.")
-        value = float(frame.close[0]) * math.exp(predicted) if recipe.topic.target == "price" else predicted
+        value = to_price(float(frame.close[0]), predicted) if recipe.topic.target == "price" else predicted
         return Prediction(value, time.astimezone(UTC), predicted)

@@ -30,7 +30,7 @@ def test_values_equal_an_independent_computation(make_bars, recipe):
         "return_1": r[i],
         "return_3": np.log(close[i] / close[i - 3]),
         "return_6": np.log(close[i] / close[i - 12]),
-        "fading_return": sum(r[i - k] * 0.5 ** (k / 2) for k in range(12)),
+        "fading_return": sum(r[i - k] * 0.5 ** (4 * k / 12) for k in range(12)),
         "shock": r[i] / window.std(ddof=1),
         "volatility_12": np.sqrt((window**2).mean()),
         "distance_6": np.log(close[i] / close[i - 11 : i + 1].mean()),
@@ -144,7 +144,7 @@ def test_bad_requests_are_one_sentence(make_bars, recipe):
         compute_features(bars.slice(0, 0), recipe)
     with pytest.raises(DataError, match="No bar closes at"):
         compute_features(bars, recipe, at=bars["open_time"][5].as_py() + timedelta(minutes=1))
-    with pytest.raises(RecipeError, match="nearest is core version 1"):
+    with pytest.raises(RecipeError, match="nearest is core version 2"):
         feature_set("cor", 1)
     with pytest.raises(RecipeError, match="declares windows"):
         Feature("x", "y", "z", "{n:avg(r)}", {"m": Window(1, 1)})

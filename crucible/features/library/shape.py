@@ -1,0 +1,105 @@
+"""The shape of candles and of the distribution of returns."""
+
+from crucible.features.feature import Feature
+from crucible.features.library.windows import LONG, MEDIUM, SLOW
+
+FAMILY = "shape"
+
+FEATURES = (
+    Feature(
+        "body",
+        "the last bar's body as a signed share of its range",
+        "a close near the extreme shows who was in control",
+        "ratio(close - open, high - low)",
+        {},
+        FAMILY,
+        low=-1,
+        high=1,
+    ),
+    Feature(
+        "upper_wick",
+        "share of the last bar's range above its body",
+        "rejected highs",
+        "ratio(high - greatest(open, close), high - low)",
+        {},
+        FAMILY,
+        low=0,
+        high=1,
+    ),
+    Feature(
+        "lower_wick",
+        "share of the last bar's range below its body",
+        "rejected lows",
+        "ratio(least(open, close) - low, high - low)",
+        {},
+        FAMILY,
+        low=0,
+        high=1,
+    ),
+    Feature(
+        "body_mean",
+        "mean signed body share",
+        "persistent control by one side",
+        "{n:avg(share(close - open, high - low))}",
+        {"n": MEDIUM},
+        FAMILY,
+        low=-1,
+        high=1,
+    ),
+    Feature(
+        "wick_balance",
+        "mean upper less lower wick share",
+        "where the market refuses to go",
+        "{n:avg(share(high + low - greatest(open, close) - least(open, close), high - low))}",
+        {"n": MEDIUM},
+        FAMILY,
+        low=-1,
+        high=1,
+    ),
+    Feature(
+        "range_shock",
+        "the last bar's range in units of the mean range",
+        "an unusually wide bar",
+        "ratio(ln(high / low), {n:avg(ln(high / low))})",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+    ),
+    Feature("skew", "skewness of returns", "asymmetric risk is paid for", "{n:skewness(r)}", {"n": LONG}, FAMILY),
+    Feature(
+        "kurtosis",
+        "excess kurtosis of returns",
+        "fat tails mean that extremes are near",
+        "{n:kurtosis(r)}",
+        {"n": LONG},
+        FAMILY,
+    ),
+    Feature(
+        "drawdown",
+        "log distance of the close below the highest high",
+        "holders under water sell into rallies",
+        "ln(close / {n:max(high)})",
+        {"n": LONG},
+        FAMILY,
+        high=0,
+    ),
+    Feature(
+        "rally",
+        "log distance of the close above the lowest low",
+        "holders with gains take them",
+        "ln(close / {n:min(low)})",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "drawdown_slow",
+        "the same below the slow window's high",
+        "deeper losses change behaviour",
+        "ln(close / {n:max(high)})",
+        {"n": SLOW},
+        FAMILY,
+        high=0,
+    ),
+)
+"""Declarations."""

@@ -1,0 +1,137 @@
+"""Volatility: how much the price moves, by which estimator, and how that changes."""
+
+from crucible.features.feature import Feature
+from crucible.features.library.windows import LONG, MEDIUM, SHORT, SLOW
+
+FAMILY = "volatility"
+
+FEATURES = (
+    Feature(
+        "volatility_3",
+        "realised volatility, short window",
+        "what is happening now",
+        "root({n:avg(r * r)})",
+        {"n": SHORT},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "volatility_6",
+        "realised volatility, medium window",
+        "scales every forecast of a return",
+        "root({n:avg(r * r)})",
+        {"n": MEDIUM},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "volatility_12",
+        "realised volatility, long window",
+        "the regime that the market is in",
+        "root({n:avg(r * r)})",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "volatility_change",
+        "log ratio of medium to long volatility",
+        "rising volatility changes the sign of autocorrelation",
+        "0.5 * log_ratio({m:avg(r * r)}, {n:avg(r * r)})",
+        {"m": MEDIUM, "n": LONG},
+        FAMILY,
+    ),
+    Feature(
+        "volatility_slope",
+        "log ratio of short to slow volatility",
+        "where in a burst of activity we are",
+        "0.5 * log_ratio({m:avg(r * r)}, {n:avg(r * r)})",
+        {"m": SHORT, "n": SLOW},
+        FAMILY,
+    ),
+    Feature(
+        "parkinson",
+        "volatility from the high-low range (Parkinson 1980)",
+        "about five times as efficient as close to close",
+        "root({n:avg(pow(ln(high / low), 2))} / (4 * ln(2)))",
+        {"n": MEDIUM},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "garman_klass",
+        "volatility from range and body (Garman and Klass 1980)",
+        "efficient where the drift is small",
+        "root({n:avg(garman_klass(open, high, low, close))})",
+        {"n": MEDIUM},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "rogers_satchell",
+        "volatility that a drift does not bias (Rogers and Satchell 1991)",
+        "does not mistake a trend for risk",
+        "root({n:avg(rogers_satchell(open, high, low, close))})",
+        {"n": MEDIUM},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "yang_zhang",
+        "volatility of openings, bodies and ranges together (Yang and Zhang 2000)",
+        "the least noisy of the range estimators when prices jump between bars",
+        "root({n:var_samp(ln(open / close_before))} + (0.34 / (1.34 + ({n} + 1.0) / ({n} - 1.0)))"
+        " * {n:var_samp(ln(close / open))} + (1 - 0.34 / (1.34 + ({n} + 1.0) / ({n} - 1.0)))"
+        " * {n:avg(rogers_satchell(open, high, low, close))})",
+        {"n": MEDIUM},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "range_efficiency",
+        "log ratio of Parkinson to close-to-close volatility",
+        "much range and little progress is a market that reverts",
+        "0.5 * log_ratio({n:avg(pow(ln(high / low), 2))} / (4 * ln(2)), {n:avg(r * r)})",
+        {"n": MEDIUM},
+        FAMILY,
+    ),
+    Feature(
+        "vol_of_vol",
+        "variation of squared returns relative to their mean",
+        "how bursty the market is",
+        "ratio({n:stddev_samp(r * r)}, {n:avg(r * r)})",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+    ),
+    Feature(
+        "downside_share",
+        "share of downward moves in realised variance",
+        "bad volatility persists longer than good (Patton and Sheppard 2015)",
+        "ratio({n:sum(pow(negative(r), 2))}, {n:sum(r * r)})",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+        high=1,
+    ),
+    Feature(
+        "jump_share",
+        "share of jumps in realised variance, from bipower variation (Barndorff-Nielsen 2004)",
+        "jumps do not persist as diffusion does",
+        "1 - at_most(ratio({n:avg(abs(r) * abs(r_before))} * pi() / 2, {n:avg(r * r)}), 1)",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+        high=1,
+    ),
+    Feature(
+        "largest_move",
+        "largest absolute return in units of volatility",
+        "a recent shock dominates what follows",
+        "ratio({n:max(abs(r))}, root({n:avg(r * r)}))",
+        {"n": LONG},
+        FAMILY,
+        low=0,
+    ),
+)
+"""Declarations."""

@@ -1,0 +1,25 @@
+"""Building blocks for feature expressions: DuckDB macros that keep what is missing missing.
+
+DuckDB's ``greatest``, ``least`` and ``coalesce`` turn a missing bar into a number; these do not.
+"""
+
+from __future__ import annotations
+
+MACROS: dict[str, str] = {
+    "ratio(a, b)": "a / nullif(b, 0)",
+    "share(a, b)": "CASE WHEN b = 0 THEN 0 ELSE a / b END",
+    "positive(a)": "CASE WHEN a > 0 THEN a WHEN a <= 0 THEN 0 END",
+    "negative(a)": "CASE WHEN a < 0 THEN a WHEN a >= 0 THEN 0 END",
+    "at_most(a, b)": "CASE WHEN a > b THEN b ELSE a END",
+    "safe_ln(a)": "ln(CASE WHEN a > 0 THEN a END)",
+    "log_ratio(a, b)": "ln(CASE WHEN a > 0 THEN a END) - ln(CASE WHEN b > 0 THEN b END)",
+    "root(a)": "sqrt(CASE WHEN a < 0 THEN 0 ELSE a END)",
+    # per bar, each an unbiased estimate of the variance under its own assumptions
+    "garman_klass(open, high, low, close)": "0.5 * pow(ln(high / low), 2) - (2 * ln(2) - 1) * pow(ln(close / open), 2)",
+    "rogers_satchell(open, high, low, close)": "ln(high / close) * ln(high / open) + ln(low / close) * ln(low / open)",
+    "day_share(t)": "(extract('hour' FROM t) * 3600 + extract('minute' FROM t) * 60 "
+    "+ extract('second' FROM t)) / 86400",
+    "week_share(t)": "((extract('isodow' FROM t) - 1) * 86400 + extract('hour' FROM t) * 3600 "
+    "+ extract('minute' FROM t) * 60) / 604800",
+}
+"""Name with arguments to expression."""

@@ -1,0 +1,98 @@
+"""A feature set compiled: elementwise SQL, aggregates over windows, and elementwise SQL again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from crucible.features.aggregates import Term
+from crucible.features.feature import Feature, FeatureSet
+from crucible.features.macros import MACROS
+
+BASE = ("open", "high", "low", "close", "volume", "r", "r_before", "close_before")
+"""Columns of the frame that an expression may name, besides ``t``."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a feature set is computed; the same for history and for live.
+
+    Attributes
+    ----------
+    inner : dict of str to str
+        Elementwise expressions that are aggregated, by the name of their column.
+    terms : dict of str to Term
+        Aggregates, by the name of their column; their arguments name columns of the frame or of ``inner``.
+    outer : dict of str to str
+        What each feature makes of frame and aggregates.
+    functions : tuple of Feature
+        Features that are Python functions.
+    horizon_bars : int
+        For which H the windows were sized.
+    names : tuple of str
+        The features, in matrix order.
+    """
+
+    inner: dict[str, str]
+    terms: dict[str, Term]
+    outer: dict[str, str]
+    functions: tuple[Feature, ...]
+    horizon_bars: int
+    names: tuple[str, ...]
+
+    @property
+    def inner_sql(self) -> str:
+        """The first query: what is aggregated; empty if nothing but columns of the frame."""
+        return select(self.inner, "frame") if self.inner else ""
+
+    @property
+    def outer_sql(self) -> str:
+        """The second query: the features; empty if all are functions."""
+        return select(self.outer, "windows") if self.outer else ""
+
+    @property
+    def text(self) -> str:
+        """All that decides the values, as one text: equal texts, equal numbers."""
+        terms = "\n".join(f"--   {column} = {term}" for column, term in sorted(self.terms.items()))
+        macros = "\n".join(f"-- macro {name} = {body}" for name, body in sorted(MACROS.items()))
+        functions = "\n".join(
+            f"-- {item.name} over {item.bars(self.horizon_bars)}:\n{item.source()}" for item in self.functions
+        )
+        parts = (macros, "-- 1. per bar", self.inner_sql, "-- 2. over windows", terms, "-- 3. features", self.outer_sql)
+        return "\n".join(part for part in (*parts, functions) if part) + "\n"
+
+
+def compile_plan(features: FeatureSet, horizon_bars: int) -> Plan:
+    """Return the plan of ``features`` for a horizon of ``horizon_bars`` bars; equal parts are computed once.
+
+    Raises
+    ------
+    RecipeError
+        If a feature names an aggregate that there is not.
+    """
+    inner: dict[str, str] = {}
+    terms: dict[str, Term] = {}
+    outer: dict[str, str] = {}
+    for feature in features.features:
+        if feature.function:
+            continue
+        outer[feature.name], wanted = feature.compile(horizon_bars)
+        for column, term in wanted.items():
+            terms[column] = term
+            inner |= {_column(text): text for text in term.columns if text not in BASE}
+    functions = tuple(feature for feature in features.features if feature.function)
+    return Plan(inner, terms, outer, functions, horizon_bars, features.names)
+
+
+def column_of(expression: str) -> str:
+    """Return in which column an expression that is aggregated can be found."""
+    return expression if expression in BASE else _column(expression)
+
+
+def _column(expression: str) -> str:
+    return '"' + expression.replace('"', '""') + '"'
+
+
+def select(columns: dict[str, str], relation: str) -> str:
+    """Return the query of elementwise expressions, by the name of their column, over ``relation``."""
+    rows = ",\n".join(f"       CAST({text} AS DOUBLE) AS {name}" for name, text in columns.items())
+    return f"SELECT\n{rows}\nFROM {relation}"
