@@ -50,7 +50,7 @@ prove: $(STAMP) ## Long suites: many kills, many seeds
 	CRUCIBLE_PROVE=1 $(BIN)/pytest --timeout 1800
 
 bench: $(STAMP) ## Side-by-side figures, as JSON
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
 
 lock: ## Resolve the dependencies anew into requirements/
 	bash requirements/lock.sh

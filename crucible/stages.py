@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from crucible.duration import format_duration
 from crucible.errors import EvaluationError, GateError, RegistryError, StoreError
 from crucible.features.dataset import Dataset, build_dataset
 from crucible.features.dataset_file import dataset_path, read_dataset, write_dataset
-from crucible.features.engine import feature_digest
+from crucible.features.engine import feature_digest, warmup_bars
 from crucible.market.ingest import IngestReport, history_span, present
 from crucible.market.quality import MonthReport, all_reports, inspect
 from crucible.market.quality_page import page
@@ -129,6 +130,20 @@ def build_features(settings: Settings, recipe: Recipe) -> Dataset:
     write_dataset(dataset_path(settings.features, recipe, current.bars_digest), dataset)
     write_json(_current_file(settings, recipe), asdict(current))
     return dataset
+
+
+def audit_bars(settings: Settings, recipe: Recipe, count: int = 0) -> pa.Table:
+    """Return the newest stored bars for an audit: ``count`` of them, or what a quick one needs.
+
+    Raises
+    ------
+    DataError
+        If no bars are stored.
+    """
+    store = bar_store(settings)
+    start, end = history_of(store, recipe.data)
+    wanted = min(count or max(4 * warmup_bars(recipe), 1500), (end - start) // recipe.data.interval)
+    return read_bars(store, recipe.data, end - wanted * recipe.data.interval, end)
 
 
 def walk_forward(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> OutOfSample:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "topics": ("topics", "The network's topic catalogue."),
     "bars": ("bars", "Fetch, mend, import, export and inspect bars."),
     "features": ("features", "List the features, and show the SQL that computes them."),
+    "audit": ("audit", "Prove a recipe's features: look-ahead, warm-up, parity, drift, near-copies."),
     "evaluate": ("evaluate", "Run a recipe's walk-forward and print the verdict."),
     "score": ("score", "The seven-metric Forge scorecard of a predictions file."),
     "promote": ("promote", "Move @champion to a model version."),

@@ -60,6 +60,11 @@ class Frame:
         times = opened[0] + step * np.arange(1, rows + 1, dtype=np.int64)
         return cls(times, columns, int(opened[0] // step))
 
+    def part(self, low: int, high: int) -> Frame:
+        """Return the rows from ``low`` to before ``high``."""
+        columns = {name: values[low:high] for name, values in self.columns.items()}
+        return Frame(self.times[low:high], columns, self.first + low)
+
     def row_of(self, micros: int) -> int | None:
         """Return the row that closes at ``micros``, if its bar is there."""
         row = int(np.searchsorted(self.times, micros))

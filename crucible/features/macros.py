@@ -6,6 +6,7 @@ DuckDB's ``greatest``, ``least`` and ``coalesce`` turn a missing bar into a numb
 from __future__ import annotations
 
 MACROS: dict[str, str] = {
+    "sq(a)": "(a) * (a)",
     "ratio(a, b)": "a / nullif(b, 0)",
     "share(a, b)": "CASE WHEN b = 0 THEN 0 ELSE a / b END",
     "positive(a)": "CASE WHEN a > 0 THEN a WHEN a <= 0 THEN 0 END",
@@ -15,7 +16,7 @@ MACROS: dict[str, str] = {
     "log_ratio(a, b)": "ln(CASE WHEN a > 0 THEN a END) - ln(CASE WHEN b > 0 THEN b END)",
     "root(a)": "sqrt(CASE WHEN a < 0 THEN 0 ELSE a END)",
     # per bar, each an unbiased estimate of the variance under its own assumptions
-    "garman_klass(open, high, low, close)": "0.5 * pow(ln(high / low), 2) - (2 * ln(2) - 1) * pow(ln(close / open), 2)",
+    "garman_klass(open, high, low, close)": "0.5 * sq(ln(high / low)) - (2 * ln(2) - 1) * sq(ln(close / open))",
     "rogers_satchell(open, high, low, close)": "ln(high / close) * ln(high / open) + ln(low / close) * ln(low / open)",
     "day_share(t)": "(extract('hour' FROM t) * 3600 + extract('minute' FROM t) * 60 "
     "+ extract('second' FROM t)) / 86400",

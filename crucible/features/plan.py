@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from crucible.errors import DataError
 from crucible.features.aggregates import Term
 from crucible.features.feature import Feature, FeatureSet
 from crucible.features.macros import MACROS
@@ -30,6 +33,8 @@ class Plan:
         For which H the windows were sized.
     names : tuple of str
         The features, in matrix order.
+    lookback : int
+        How many bars, the newest included, any of them reads.
     """
 
     inner: dict[str, str]
@@ -38,6 +43,7 @@ class Plan:
     functions: tuple[Feature, ...]
     horizon_bars: int
     names: tuple[str, ...]
+    lookback: int
 
     @property
     def inner_sql(self) -> str:
@@ -60,6 +66,33 @@ class Plan:
         parts = (macros, "-- 1. per bar", self.inner_sql, "-- 2. over windows", terms, "-- 3. features", self.outer_sql)
         return "\n".join(part for part in (*parts, functions) if part) + "\n"
 
+    def users_of(self, column: str) -> list[str]:
+        """Return the features that a column of ``inner`` or ``outer`` belongs to."""
+        if column in self.outer:
+            return [column]
+        terms = [name for name, term in self.terms.items() if column in map(column_of, term.columns)]
+        return [name for name, text in self.outer.items() if any(term in text for term in terms)]
+
+    def call(self, feature: Feature, columns: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what a feature that is a function makes of the columns.
+
+        Raises
+        ------
+        DataError
+            If it fails, or does not give one number per bar; with its name.
+        """
+        assert feature.function is not None  # only these are in `functions`
+        try:
+            found = np.asarray(feature.function(columns, feature.bars(self.horizon_bars)), dtype=np.float64)
+        except Exception as error:  # somebody else's code may raise anything; the feature must be named
+            raise DataError(f"Feature {feature.name}: {type(error).__name__}: {error}") from error
+        if found.shape != columns["t"].shape:
+            raise DataError(
+                f"Feature {feature.name} gave values of shape {found.shape} for {len(columns['t'])} bars; "
+                "it must give one per bar."
+            )
+        return found
+
 
 def compile_plan(features: FeatureSet, horizon_bars: int) -> Plan:
     """Return the plan of ``features`` for a horizon of ``horizon_bars`` bars; equal parts are computed once.
@@ -80,7 +113,7 @@ def compile_plan(features: FeatureSet, horizon_bars: int) -> Plan:
             terms[column] = term
             inner |= {_column(text): text for text in term.columns if text not in BASE}
     functions = tuple(feature for feature in features.features if feature.function)
-    return Plan(inner, terms, outer, functions, horizon_bars, features.names)
+    return Plan(inner, terms, outer, functions, horizon_bars, features.names, features.lookback(horizon_bars))
 
 
 def column_of(expression: str) -> str:

@@ -10,6 +10,7 @@ makes the aggregate missing, and no other.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,20 +33,22 @@ class Rolling:
     first: int
     rows: int
     _sums: dict[tuple[str, int], Array] = field(default_factory=dict, repr=False)
+    _locks: dict[tuple[str, int], threading.Lock] = field(default_factory=dict, repr=False)
 
     def sum(self, name: str, values: Array, n: int) -> Array:
         """Return the sum over the last n bars, shape (rows,); ``name`` tells equal columns apart from others."""
         key = name, n
-        if key not in self._sums:
-            left, right = self._sides(values, n, np.add, 0.0)
-            self._sums[key] = self._met(left, right, n, np.add, 0.0)
-        return self._sums[key]
+        with self._locks.setdefault(key, threading.Lock()):  # two features that want the same sum wait for one
+            if key not in self._sums:
+                left, right = self._sides(values, n, np.add, 0.0)
+                self._sums[key] = self._met(left, right, n, np.add)
+            return self._sums[key]
 
     def extreme(self, values: Array, n: int, pick: np.ufunc) -> Array:
         """Return the least (``np.minimum``) or greatest (``np.maximum``) over the last n bars."""
         none = np.inf if pick is np.minimum else -np.inf
         left, right = self._sides(values, n, pick, none)
-        return self._met(left, right, n, pick, none)
+        return self._met(left, right, n, pick)
 
     def fade(self, values: Array, n: int, half_lives: float) -> Array:
         """Return the sum over the last n bars with weights that halve ``half_lives`` times within the window.
@@ -53,11 +56,11 @@ class Rolling:
         The newest bar has weight 1, one of age k has ``0.5 ** (half_lives * k / n)``.
         """
         position = (self.first + np.arange(self.rows)) % n
-        grown = 0.5 ** (-half_lives * position / n)
-        left, right = self._sides(values * grown, n, np.add, 0.0)
+        shrinking = 0.5 ** (half_lives * np.arange(n) / n)
+        shrunk = shrinking[position]
+        left, right = self._sides(values * (1.0 / shrinking)[position], n, np.add, 0.0)
         # an age that reaches back into the block before is n more than the positions say
-        shrunk = 0.5 ** (half_lives * position / n)
-        return self._met(left * shrunk, right, n, np.add, 0.0, weight=shrunk * 0.5**half_lives)
+        return self._met(left * shrunk, right, n, np.add, weight=shrunk * 0.5**half_lives)
 
     def ranked(self, values: Array, n: int, power: int, name: str) -> Array:
         """Return ``sum(k ** power * value)`` over the last n bars, where k is the bar's age: 0 for the newest."""
@@ -69,7 +72,7 @@ class Rolling:
         for exponent in range(power + 1):
             left, right = self._sides(values * here**exponent, n, np.add, 0.0)
             rest = power - exponent
-            term = self._met(left * here**rest, right, n, np.add, 0.0, weight=(here + n) ** rest)
+            term = self._met(left * here**rest, right, n, np.add, weight=(here + n) ** rest)
             total += (-1.0) ** exponent * math.comb(power, exponent) * term
         return total
 
@@ -83,32 +86,38 @@ class Rolling:
     def _sides(self, values: Array, n: int, combine: np.ufunc, none: float) -> tuple[Array, Array]:
         """Return the running aggregate of each block from its left end, and from its right end."""
         before = self.first % n
-        after = -(before + self.rows) % n
-        whole = np.concatenate([np.full(before, none), values, np.full(after, none)]).reshape(-1, n)
-        left = combine.accumulate(whole, axis=1).reshape(-1)
-        right = combine.accumulate(whole[:, ::-1], axis=1)[:, ::-1].reshape(-1)
         end = before + self.rows
-        return left[before:end], right[before:end]
+        whole = np.empty(end + -end % n)
+        whole[:before], whole[before:end], whole[end:] = none, values, none
+        # a column of the transposed blocks is one bar of every block: added as vectors, one bar after the other
+        bars = np.ascontiguousarray(whole.reshape(-1, n).T)
+        left, right = np.empty_like(bars), np.empty_like(bars)
+        left[0], right[-1] = bars[0], bars[-1]
+        for k in range(1, n):
+            combine(left[k - 1], bars[k], out=left[k])
+            combine(right[-k], bars[-k - 1], out=right[-k - 1])
+        return left.T.reshape(-1)[before:end], right.T.reshape(-1)[before:end]
 
-    def _met(
-        self, left: Array, right: Array, n: int, combine: np.ufunc, none: float, weight: Array | None = None
-    ) -> Array:
+    def _met(self, left: Array, right: Array, n: int, combine: np.ufunc, weight: Array | None = None) -> Array:
         """Return the aggregate of each window: from the block's beginning, and from the end of the one before."""
-        out = np.full(self.rows, np.nan)
+        out = np.empty(self.rows)
+        out[: n - 1] = np.nan
         if n > self.rows:
             return out
         tail = right[: self.rows - n + 1]
+        combine(left[n - 1 :], tail if weight is None else tail * weight[n - 1 :], out=out[n - 1 :])
         # a window that is exactly one block is whole on the left side already
-        exact = (self.first + np.arange(n - 1, self.rows)) % n == n - 1
-        if weight is not None:
-            tail = tail * weight[n - 1 :]
-        out[n - 1 :] = combine(left[n - 1 :], np.where(exact, none, tail))
+        exact = n - 1 + -(self.first + n) % n
+        out[exact::n] = left[exact::n]
         return out
 
 
 def moments(rolling: Rolling, name: str, values: Array, n: int, order: int) -> tuple[Array, ...]:
     """Return the mean over the last n bars, and the central moments (divided by n) from the second to ``order``."""
-    raw = [rolling.sum(name if k == 1 else f"({name})^{k}", values**k, n) / n for k in range(1, order + 1)]
+    raw, power = [], values
+    for k in range(1, order + 1):
+        raw.append(rolling.sum(name if k == 1 else f"({name})^{k}", power, n) / n)
+        power = power * values if k < order else power
     mean = raw[0]
     with np.errstate(invalid="ignore"):
         central = [np.maximum(raw[1] - mean**2, 0.0)]

@@ -89,6 +89,9 @@ class AlloraSource:
         while cursor < stop:
             until = min(stop, cursor + _CHUNK)
             bars = self._chunk(symbol, cursor, until)
+            if not bars.num_rows:
+                # an answer can be empty by accident: a week without a trade is believed when it is said twice
+                bars = self._chunk(symbol, cursor, until)
             if bars.num_rows:
                 times = open_times(bars)
                 low = known_from or from_micros(times[0])
@@ -108,6 +111,12 @@ class AlloraSource:
         if not isinstance(rows, list):
             raise SourceError(f"Allora's data service answered {str(rows)[:80]!r} instead of rows.")
         table = _bars_of_rows(rows, symbol)
+        opened = open_times(table)
+        if len(opened) and (opened[0] < to_micros(start) or opened[-1] > to_micros(until)):
+            raise SourceError(
+                f"Allora's data service was asked for {start} to {until}, it sent {from_micros(opened[0])} to "
+                f"{from_micros(opened[-1])}; it repeats itself or ignores start and end."
+            )
         if until >= floor_time(self.now(), _MINUTE):
             table = table.slice(0, max(table.num_rows - 1, 0))  # the newest may still change
         times = open_times(table)

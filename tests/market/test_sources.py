@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+from aiohttp import web
 from venues import FAULTS, MINUTE, Atlas, BinanceArchive, Coinbase, Kraken, empty, garbage
 
 from crucible.clock import ManualClock
@@ -236,7 +237,7 @@ def test_allora_serves_its_minutes_in_chunks(atlas, minutes, flat):
     source = AlloraSource(atlas.key, atlas.url, retry=QUICK, clock=ManualClock(NOW))
     found = pages(source, "BTCUSD", START - timedelta(days=30), NOW)
     assert joined(found).equals(between(minutes, START, NOW.replace(second=0)))
-    assert sum("bulk_download" in path for path in atlas.requests) == 5
+    assert sum("bulk_download" in path for path in atlas.requests) == 9  # four empty weeks are asked for twice
     assert sum("acquire" in path for path in atlas.requests) == 1
     again = AlloraSource(atlas.key, atlas.url, retry=QUICK, clock=ManualClock(NOW))  # the tag is held: 409 is fine
     assert joined(pages(again, "BTCUSD", HOUR_AGO, NOW)).num_rows == 60
@@ -274,6 +275,36 @@ def test_each_fault_of_allora_s_service_is_got_over_or_told(atlas, fault):
     atlas.faults.extend([FAULTS[fault]] * 6)
     with pytest.raises(SourceError, match="gave no answer in 3 attempts"):
         pages(source, "BTCUSD", HOUR_AGO, NOW)
+
+
+def test_an_answer_repeated_or_empty_by_accident_is_never_a_silence(minutes, store):
+    series = Series("allora", "BTCUSD", MINUTE)
+    start = START - timedelta(days=7)
+    with Atlas(minutes, NOW) as venue:
+        source = AlloraSource(venue.key, venue.url, retry=QUICK, clock=ManualClock(NOW))
+        list(source.bars("BTCUSD", MINUTE, HOUR_AGO, NOW))
+        first = []
+
+        async def remember(request, answer):
+            first.append(answer.text)
+            return answer
+
+        async def repeat(request, answer):
+            return web.Response(text=first[0], content_type="application/json")
+
+        async def nothing(request, answer):
+            return web.Response(text="[]", content_type="application/json")
+
+        venue.faults.append(nothing)
+        assert joined(pages(source, "BTCUSD", HOUR_AGO, NOW)).num_rows == 60
+        venue.faults.append(remember)
+        pages(source, "BTCUSD", START, START + timedelta(hours=1))
+        venue.faults.append(repeat)
+        with pytest.raises(SourceError, match="repeats itself or ignores start and end"):
+            ingest([source], store, series, HOUR_AGO, NOW)
+        assert [note.cause for note in store.ledger(series).notes()] == ["failed fetch"]
+        report = ingest([source], store, series, start, NOW)
+        assert report.rows_total == between(minutes, START, NOW.replace(second=0)).num_rows
 
 
 def test_a_source_asks_nothing_when_nothing_is_wanted(coinbase, archive, atlas):

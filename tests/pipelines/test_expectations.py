@@ -3,8 +3,9 @@
 import pytest
 
 from crucible.features.dataset import build_dataset
+from crucible.features.library import CORE
 from crucible.market.expectations import validate
-from resources.expectations import FEATURES, features_frame
+from resources.expectations import features_frame, suite_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -19,7 +20,7 @@ def features(make_bars, recipe):
 
 
 def test_good_features_pass(features):
-    assert failed(features, FEATURES) == set()
+    assert failed(features, suite_of(CORE)) == set()
 
 
 def test_faults_in_features_are_caught_by_name(features):
@@ -27,7 +28,15 @@ def test_faults_in_features_are_caught_by_name(features):
     features.loc[4, "t"] = features.loc[5, "t"]
     features["complete"] = 0.5
     features.loc[6, "rsi"] = 7.0
-    assert failed(features, FEATURES) == {"target_plausible", "one_row_per_time", "mostly_complete", "rsi_in_range"}
+    assert failed(features, suite_of(CORE)) == {
+        "target_plausible",
+        "one_row_per_time",
+        "mostly_complete",
+        "features_in_range:rsi",
+    }
+    features["skew"] = 0.5
+    features.loc[: len(features) * 0.7, "shock"] = None
+    assert {"features_vary:skew", "features_known:shock"} < failed(features, suite_of(CORE))
     features["target"] = 0.001
-    assert "target_varies" in failed(features, FEATURES)
-    assert "has_rows" in failed(features.head(20), FEATURES)
+    assert "target_varies" in failed(features, suite_of(CORE))
+    assert "has_rows" in failed(features.head(20), suite_of(CORE))

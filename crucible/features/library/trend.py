@@ -116,7 +116,7 @@ FEATURES = (
         "variance_ratio",
         "variance over 2 bars against twice that over one (Lo and MacKinlay 1988), less one",
         "above 0 the market trends, below it reverts",
-        "ratio({n:avg(pow(r + r_before, 2))}, 2 * {n:avg(r * r)}) - 1",
+        "ratio({n:avg(sq(r + r_before))}, 2 * {n:avg(r * r)}) - 1",
         {"n": LONG},
         FAMILY,
     ),
