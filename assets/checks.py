@@ -7,7 +7,7 @@ import dagster as dg
 from assets.features import features
 from assets.market import bars
 from assets.metadata import table
-from crucible import stages
+from crucible import bar_stages, stages
 from crucible.features.audit.lookahead import find_leaks
 from crucible.features.audit.parity import compare_paths
 from crucible.features.engine import recipe_features, recipe_plan
@@ -45,7 +45,7 @@ _AUDITS = [
 def bars_expectations(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Bars of the recipe's history, month by month; only a month that has changed is judged anew."""
     recipe = home.recipe(context.partition_key)
-    store, series = stages.bar_store(home.settings), series_of(recipe.data)
+    store, series = bar_stages.bar_store(home.settings), series_of(recipe.data)
     reports, aside = reports_between(store, series, *history_of(store, recipe.data), home.settings.quality)
     for item in SUITE:
         failing = [report.month for report in reports if item.name in report.failed]
@@ -90,7 +90,7 @@ def features_expectations(context: dg.AssetCheckExecutionContext, home: Home) ->
 def features_audits(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Look-ahead and parity on the newest bars; `crucible audit` does the same at length."""
     recipe = home.recipe(context.partition_key)
-    table, plan = stages.audit_bars(home.settings, recipe), recipe_plan(recipe)
+    table, plan = bar_stages.audit_bars(home.settings, recipe), recipe_plan(recipe)
     leaks = find_leaks(table, plan, recipe.data.interval, cuts=2)
     yield dg.AssetCheckResult(
         asset_key=features.key, check_name="no_look_ahead", passed=not leaks,

@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from assets.metadata import columns, image_svg, table
-from crucible import stages
+from crucible import bar_stages
 from crucible.market.bars import BAR_SCHEMA
 from crucible.market.quality import read_report
 from crucible.market.quality_page import sparkline
@@ -21,8 +21,8 @@ def bar_months(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
     """One month of one stored series, fetched and judged: for backfills of years from this page."""
     data, month = month_of(context.partition_key)
     series = series_of(data)
-    done = stages.fetch_month(home.settings, data, month)
-    account = stages.bar_store(home.settings).manifests(series).get(month)
+    done = bar_stages.fetch_month(home.settings, data, month)
+    account = bar_stages.bar_store(home.settings).manifests(series).get(month)
     report = read_report(home.settings.quality, series, month)
     return dg.MaterializeResult(
         metadata={
@@ -43,8 +43,8 @@ def bar_months(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
 def bars(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
     """OHLCV bars of the recipe's symbol: immutable monthly Parquet; only what lacks is requested."""
     recipe = home.recipe(context.partition_key)
-    report = stages.fetch_bars(home.settings, recipe)
-    store, series = stages.bar_store(home.settings), series_of(recipe.data)
+    report = bar_stages.fetch_bars(home.settings, recipe)
+    store, series = bar_stages.bar_store(home.settings), series_of(recipe.data)
     coverage = store.coverage(series)
     gaps = store.ledger(series).explain(coverage.gaps)[:20]
     rows = [{"from": str(gap.start), "to": str(gap.end), "bars": gap.bars, "cause": gap.cause} for gap in gaps]

@@ -118,11 +118,31 @@ class DataSection(_Section):
         return self.interval // self.stored
 
 
+class WindowSection(_Section):
+    """A look-back of ``horizons`` times H, at least ``least`` bars."""
+
+    horizons: float = Field(gt=0)
+    least: int = Field(ge=1)
+
+
+class OwnFeature(_Section):
+    """A feature of the recipe's own: data, not code, so that it travels with the model; see ``docs/how-to``."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    estimates: str = Field(min_length=1)
+    because: str = Field(min_length=1)
+    sql: str = Field(min_length=1)
+    windows: dict[str, WindowSection] = Field(default_factory=dict)
+    low: float | None = None
+    high: float | None = None
+
+
 class FeatureSection(_Section):
-    """Which feature set, by name and version."""
+    """Which feature set, by name and version, and what the recipe adds to it."""
 
     set: str
     version: int = Field(ge=1)
+    own: tuple[OwnFeature, ...] = ()
 
 
 class RidgeSection(_Section):
@@ -337,6 +357,9 @@ def _first_fault(error: ValidationError) -> str:
 def _keys_at(parents: list[str]) -> list[str]:
     model: Any = Recipe
     for name in parents:
+        if get_origin(model) in (tuple, dict):  # an index, or a name that the user has chosen
+            model = get_args(model)[0] if get_origin(model) is tuple else get_args(model)[1]
+            continue
         annotation = model.model_fields[name].annotation
         if get_origin(annotation) in (Union, types.UnionType):
             annotation = next(arg for arg in get_args(annotation) if arg is not type(None))

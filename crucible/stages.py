@@ -7,31 +7,28 @@ of them can be run again by itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from crucible.bar_stages import bar_store
 from crucible.duration import format_duration
 from crucible.errors import EvaluationError, GateError, RegistryError, StoreError
+from crucible.features.cache import cached_features
 from crucible.features.dataset import Dataset, build_dataset
 from crucible.features.dataset_file import dataset_path, read_dataset, write_dataset
-from crucible.features.engine import feature_digest, warmup_bars
-from crucible.market.ingest import IngestReport, history_span, present
-from crucible.market.quality import MonthReport, all_reports, inspect
-from crucible.market.quality_page import page
-from crucible.market.quarantine import quarantined
+from crucible.features.engine import feature_digest
+from crucible.features.report import FeatureRow, feature_report
+from crucible.features.report import markdown as feature_page
 from crucible.market.recipe_bars import history_of, read_bars, series_of
-from crucible.market.store import BarStore, Series
-from crucible.market.update import open_sources, update
 from crucible.models.bundle import Bundle, Training, write_bundle
 from crucible.models.candidates import build_model
 from crucible.process import write_atomic, write_json
-from crucible.recipe import DataSection, Recipe
+from crucible.recipe import Recipe
 from crucible.registry.models import (
     CHALLENGER,
     CHAMPION,
@@ -45,7 +42,7 @@ from crucible.registry.tracking import CandidateRun, EvaluationRun, log_evaluati
 from crucible.settings import Settings
 from crucible.validation.evaluation import Evaluation, markdown
 from crucible.validation.evaluation import evaluate as judge_all
-from crucible.validation.plots import equity_plot
+from crucible.validation.plots import equity_plot, information_plot
 from crucible.validation.predictions import OutOfSample, read_predictions, to_parquet, write_predictions
 from crucible.validation.walk_forward import run_walk_forward
 from crucible.worker.deployment import Actual, Deployment, read_desired, wait_served, write_desired
@@ -69,46 +66,6 @@ class Current:
         return f"{self.recipe_digest[:8]}-{self.feature_digest[:8]}-{self.bars_digest[:8]}"
 
 
-def bar_store(settings: Settings) -> BarStore:
-    """Return the bar store of this home."""
-    return BarStore(settings.bars, clock=settings.clock)
-
-
-def fetch_bars(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> IngestReport:
-    """Bring the recipe's history up to date: only missing ranges are requested, of one source after the other."""
-    data = recipe.data
-    sources = open_sources(data.sources, data.symbol, settings)
-    # a shifted or longer bar that ends the history may have begun a little earlier
-    margin = data.interval - data.stored
-    start, end = history_span(present(sources.all), data.history + margin, data.stored)
-    series = series_of(data)
-    report = update(sources, bar_store(settings), series, start, end, progress)
-    inspect_bars(settings, series, report.months)
-    return report
-
-
-def fetch_month(settings: Settings, data: DataSection, month: str) -> IngestReport:
-    """Bring one month (``2026-01``) of the stored bars up to date, and judge it."""
-    start = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
-    end = (start + timedelta(days=32)).replace(day=1)
-    series = series_of(data)
-    report = update(open_sources(data.sources, data.symbol, settings), bar_store(settings), series, start, end)
-    inspect_bars(settings, series, report.months)
-    return report
-
-
-def inspect_bars(
-    settings: Settings, series: Series, months: Iterable[str], progress: Progress | None = None
-) -> list[MonthReport]:
-    """Judge months of a series, put those that fail into quarantine, and write the quality page."""
-    store = bar_store(settings)
-    reports = inspect(store, series, months, settings.quality, progress)
-    if reports:
-        text = page(all_reports(settings.quality), quarantined(store), f"{settings.clock.now():%Y-%m-%d %H:%M} UTC")
-        write_atomic(settings.quality / "index.html", text.encode())
-    return reports
-
-
 def build_features(settings: Settings, recipe: Recipe) -> Dataset:
     """Compute features and target over the recipe's history, and keep them as Parquet.
 
@@ -119,7 +76,9 @@ def build_features(settings: Settings, recipe: Recipe) -> Dataset:
     """
     store = bar_store(settings)
     start, end = history_of(store, recipe.data)
-    dataset = build_dataset(read_bars(store, recipe.data, start, end), recipe)
+    bars = read_bars(store, recipe.data, start, end)
+    cached = cached_features(settings.features / recipe.name / "months", bars, recipe)
+    dataset = build_dataset(bars, recipe, cached.frame)
     current = Current(
         recipe_digest=recipe.digest,
         bars_digest=store.digest(series_of(recipe.data), start, end),
@@ -132,18 +91,13 @@ def build_features(settings: Settings, recipe: Recipe) -> Dataset:
     return dataset
 
 
-def audit_bars(settings: Settings, recipe: Recipe, count: int = 0) -> pa.Table:
-    """Return the newest stored bars for an audit: ``count`` of them, or what a quick one needs.
-
-    Raises
-    ------
-    DataError
-        If no bars are stored.
-    """
-    store = bar_store(settings)
-    start, end = history_of(store, recipe.data)
-    wanted = min(count or max(4 * warmup_bars(recipe), 1500), (end - start) // recipe.data.interval)
-    return read_bars(store, recipe.data, end - wanted * recipe.data.interval, end)
+def describe_features(settings: Settings, recipe: Recipe, dataset: Dataset) -> tuple[list[FeatureRow], Path]:
+    """Write the feature report (``features.md``, ``features.png``); return its lines, and the folder."""
+    rows = feature_report(dataset, recipe)
+    folder = settings.features / recipe.name
+    write_atomic(folder / "features.md", feature_page(recipe, rows).encode())
+    write_atomic(folder / "features.png", information_plot(rows))
+    return rows, folder
 
 
 def walk_forward(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> OutOfSample:
@@ -347,7 +301,8 @@ def _evaluation_run(
             **{name: value for name, value in asdict(current).items() if name.endswith("digest")},
         },
         params={f"{section}.{key}": value for section, values in recipe.model_dump(mode="json").items()
-                if isinstance(values, dict) and section != "models" for key, value in values.items()},
+                if isinstance(values, dict) and section != "models" for key, value in values.items()
+                if key != "own"},
         metrics=result.scorecard.metrics,
         dataset={
             "name": f"{recipe.data.venue}-{recipe.data.symbol}-{format_duration(recipe.data.interval)}",
@@ -357,7 +312,9 @@ def _evaluation_run(
             "profile": json.dumps({"num_rows": len(dataset.y), "from": current.start, "to": current.end}),
         },
         files=[folder / "predictions.parquet"],
-        texts={"report.md": markdown(recipe, result), "verdict.json": json.dumps(result.verdict.to_json(), indent=2),
+        texts={"report.md": markdown(recipe, result),
+               "features.md": feature_page(recipe, feature_report(dataset, recipe)),
+               "verdict.json": json.dumps(result.verdict.to_json(), indent=2),
                "recipe.json": recipe.canonical()},
         plots=result.plots,
         candidates={

@@ -19,7 +19,7 @@ _COMMANDS = {
     "recipe": ("recipe", "Check and show recipes."),
     "topics": ("topics", "The network's topic catalogue."),
     "bars": ("bars", "Fetch, mend, import, export and inspect bars."),
-    "features": ("features", "List the features, and show the SQL that computes them."),
+    "features": ("features", "List the features, show what computes them, and report on them."),
     "audit": ("audit", "Prove a recipe's features: look-ahead, warm-up, parity, drift, near-copies."),
     "evaluate": ("evaluate", "Run a recipe's walk-forward and print the verdict."),
     "score": ("score", "The seven-metric Forge scorecard of a predictions file."),

@@ -139,9 +139,9 @@ def redundancy(recipe: str, nearly: float, as_json: bool) -> None:
 
 
 def _load(recipe: str, count: int) -> tuple[Recipe, pa.Table]:
+    from crucible.bar_stages import audit_bars
     from crucible.recipe import find_recipe
     from crucible.settings import Settings
-    from crucible.stages import audit_bars
 
     settings = Settings.load()
     chosen = find_recipe(settings.recipes, recipe)

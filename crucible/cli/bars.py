@@ -41,9 +41,9 @@ def ls(as_json: bool) -> None:
 
     Example: crucible bars ls --json
     """
+    from crucible.bar_stages import bar_store
     from crucible.market.quarantine import quarantined
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     store = bar_store(Settings.load())
     found = [(series, store.coverage(series)) for series in store.series()]
@@ -72,8 +72,8 @@ def gaps(target: str | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
+    from crucible.bar_stages import bar_store
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     settings = Settings.load()
     store = bar_store(settings)
@@ -114,10 +114,10 @@ def import_(file: Path, symbol: str, interval: timedelta, source: str, allow_gap
 
     Example: crucible bars import BTCUSDT_5m.csv --symbol BTCUSDT --interval 5m
     """
+    from crucible.bar_stages import bar_store
     from crucible.market.files import import_file
     from crucible.market.series import Series
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     series = Series(source, symbol, interval)
     store = bar_store(Settings.load())
@@ -145,11 +145,11 @@ def export(
 
     Example: crucible bars export binance/BTCUSDT/5m btc_1h.parquet --interval 1h
     """
+    from crucible.bar_stages import bar_store
     from crucible.errors import DataError
     from crucible.market.files import write_bar_file
     from crucible.market.resample import resample
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     settings = Settings.load()
     series = find_target(settings, target).series

@@ -33,10 +33,10 @@ def backfill(
       crucible bars backfill btc_usd_5min
       crucible bars backfill binance/ETHUSDT/1m --from 2021-01-01T00:00Z --source binance_archive --source binance
     """
+    from crucible.bar_stages import bar_store
     from crucible.market.ingest import history_span, present
     from crucible.market.update import update
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     settings = Settings.load()
     found = find_target(settings, target)
@@ -76,9 +76,9 @@ def repair(
 
     Example: crucible bars repair binance/BTCUSDT/1h --source binance --source coinbase:BTCUSD
     """
+    from crucible.bar_stages import bar_store
     from crucible.market.repair import repair as mend
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     settings = Settings.load()
     found = find_target(settings, target)

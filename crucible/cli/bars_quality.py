@@ -25,9 +25,9 @@ def check(target: str | None) -> None:
 
     Example: crucible bars check binance/BTCUSDT/5m
     """
+    from crucible.bar_stages import bar_store
     from crucible.errors import DataError
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     settings = Settings.load()
     store = bar_store(settings)
@@ -55,11 +55,11 @@ def accept(series: str, month: str, reason: str) -> None:
 
     Example: crucible bars accept binance/BTCUSDT/5m 2025-10 --reason "the crash of October 10, seen on two exchanges"
     """
+    from crucible.bar_stages import bar_store
     from crucible.errors import DataError
     from crucible.market.quarantine import accept as put_back
     from crucible.market.quarantine import quarantined
     from crucible.settings import Settings
-    from crucible.stages import bar_store
 
     settings = Settings.load()
     store, owner = bar_store(settings), find_target(settings, series).series
@@ -76,7 +76,7 @@ def accept(series: str, month: str, reason: str) -> None:
 
 def inspect_with_progress(settings: Settings, series: Series, months: Iterable[str]) -> list[MonthReport]:
     """Judge months with a progress bar, and say what was put into quarantine."""
-    from crucible.stages import inspect_bars
+    from crucible.bar_stages import inspect_bars
 
     wanted = list(months)
     if not wanted:

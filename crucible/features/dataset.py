@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from crucible.errors import EvaluationError
-from crucible.features.engine import compute_features
+from crucible.features.engine import FeatureFrame, compute_features
 from crucible.features.target import targets
 from crucible.recipe import Recipe
 
@@ -38,7 +38,7 @@ class Dataset:
     names: tuple[str, ...]
 
 
-def build_dataset(bars: pa.Table, recipe: Recipe) -> Dataset:
+def build_dataset(bars: pa.Table, recipe: Recipe, frame: FeatureFrame | None = None) -> Dataset:
     """Compute features and target, and keep the rows that have a target and at least one window of history.
 
     Parameters
@@ -47,13 +47,15 @@ def build_dataset(bars: pa.Table, recipe: Recipe) -> Dataset:
         Closed bars in ``BAR_SCHEMA``, ascending.
     recipe : Recipe
         Which features and horizon.
+    frame : FeatureFrame, optional
+        The features over the same bars, where they are known already.
 
     Raises
     ------
     EvaluationError
         If no row is left.
     """
-    frame = compute_features(bars, recipe)
+    frame = frame or compute_features(bars, recipe)
     y = target(bars, recipe)
     # a row whose every window is incomplete carries only the clock; it would teach a model nothing about the market
     keep = np.isfinite(y) & (np.isfinite(frame.values).mean(axis=1) > 0.5)

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 
 from crucible.errors import DataError
-from crucible.features.feature import FeatureSet
+from crucible.features.feature import Feature, FeatureSet, Window
 from crucible.features.frame import Frame
 from crucible.features.library import feature_set
 from crucible.features.plan import Plan, compile_plan
 from crucible.features.session import Session
 from crucible.market.bars import to_micros
-from crucible.recipe import Recipe
+from crucible.recipe import FeatureSection, Recipe
 
 _SEGMENT = 1 << 17  # rows: seventy columns of this length pass through the cache piece by piece
 _THREADS = 2
@@ -57,18 +57,37 @@ class FeatureFrame:
 
 
 def recipe_features(recipe: Recipe) -> FeatureSet:
-    """Return the feature set that ``recipe`` names."""
-    return feature_set(recipe.features.set, recipe.features.version)
+    """Return the feature set that ``recipe`` names, and its own features after it.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such set, a name is taken, or an own feature is none.
+    """
+    return _features(recipe.features)
 
 
 def recipe_plan(recipe: Recipe) -> Plan:
     """Return the compiled features of ``recipe``."""
-    return _plan(recipe.features.set, recipe.features.version, recipe.horizon_bars)
+    return _plan(recipe.features.model_dump_json(), recipe.horizon_bars)
 
 
 @lru_cache(maxsize=32)
-def _plan(name: str, version: int, horizon_bars: int) -> Plan:
-    return compile_plan(feature_set(name, version), horizon_bars)
+def _plan(section: str, horizon_bars: int) -> Plan:
+    return compile_plan(_features(FeatureSection.model_validate_json(section)), horizon_bars)
+
+
+def _features(section: FeatureSection) -> FeatureSet:
+    base = feature_set(section.set, section.version)
+    own = tuple(
+        Feature(
+            item.name, item.estimates, item.because, item.sql,
+            {name: Window(window.horizons, window.least) for name, window in item.windows.items()},
+            "own", low=item.low, high=item.high,
+        )
+        for item in section.own
+    )  # fmt: skip
+    return FeatureSet(base.name, base.version, (*base.features, *own)) if own else base
 
 
 def feature_digest(recipe: Recipe) -> str:

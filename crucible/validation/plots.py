@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crucible.features.report import FeatureRow
 from crucible.recipe import Recipe
 from crucible.validation.losses import topic_loss
 from crucible.validation.predictions import OutOfSample
@@ -38,6 +39,28 @@ def equity_plot(oos: OutOfSample, candidate: str) -> bytes:
         axes.set_title(right, loc="right", color=_MUTED, fontsize=9)
         axes.legend(frameon=False, loc="upper left")
         _dates(axes)
+    return image.getvalue()
+
+
+def information_plot(rows: Sequence[FeatureRow]) -> bytes:
+    """Rank correlation of each feature with the target, in the newest year, with its 95 % interval."""
+    known = [
+        (row.feature, row.information[-1]) for row in rows if row.information and np.isfinite(row.information[-1].value)
+    ]
+    known.sort(key=lambda item: item[1].value)
+    year = known[-1][1].year if known else ""
+    with _figure(f"rank correlation with the target, {year}", height=max(3.0, 0.22 * len(known) + 1.0)) as (
+        axes,
+        image,
+    ):
+        places = np.arange(len(known))
+        values = np.array([item.value for _, item in known])
+        spread = np.array([[item.value - item.low, item.high - item.value] for _, item in known]).reshape(-1, 2).T
+        axes.barh(places, values, color=_ACCENT, height=0.6)
+        axes.errorbar(values, places, xerr=spread, fmt="none", ecolor=_INK, elinewidth=0.8)
+        axes.axvline(0, color=_INK, linewidth=0.6)
+        axes.set_yticks(places, [name for name, _ in known], fontsize=8)
+        axes.set_xlabel("Spearman's rho; the interval counts overlapping targets as what they are")
     return image.getvalue()
 
 
@@ -114,13 +137,13 @@ def loss_plot(recipe: Recipe, oos: OutOfSample, scale: np.ndarray) -> bytes:
 
 
 @contextmanager
-def _figure(title: str) -> Iterator[tuple[Axes, io.BytesIO]]:
+def _figure(title: str, height: float = 4.5) -> Iterator[tuple[Axes, io.BytesIO]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     image = io.BytesIO()
     # without pyplot there is no global state, so steps in threads cannot draw into one another
-    figure = Figure(figsize=(9, 4.5), dpi=100, layout="constrained")
+    figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", color=_INK, fontsize=11)

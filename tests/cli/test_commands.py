@@ -60,10 +60,10 @@ def test_recipes_and_topics(crucible, tmp_path, recipe_text):
 
 
 def test_features_are_listed_and_their_sql_runs(crucible):
-    listed = json.loads(crucible("features", "btc_usd_8h", "--json").stdout)
+    listed = json.loads(crucible("features", "list", "btc_usd_8h", "--json").stdout)
     assert len(listed) == 23
     assert next(row for row in listed if row["name"] == "return_12")["bars"] == 12 * 96
-    assert "corr(r, r_before) over 1152 bars" in crucible("features", "btc_usd_8h", "--sql").stdout
+    assert "corr(r, r_before) over 1152 bars" in crucible("features", "sql", "btc_usd_8h").stdout
 
 
 def test_commands_that_lack_their_input_say_what_to_run_first(crucible):

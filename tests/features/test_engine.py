@@ -148,3 +148,37 @@ def test_bad_requests_are_one_sentence(make_bars, recipe):
         feature_set("cor", 1)
     with pytest.raises(RecipeError, match="declares windows"):
         Feature("x", "y", "z", "{n:avg(r)}", {"m": Window(1, 1)})
+
+
+def test_a_recipe_may_declare_features_of_its_own(make_bars, recipe_text):
+    own = """
+[[features.own]]
+name = "gap_to_high"
+estimates = "distance below the recent high, in units of range"
+because = "resistance"
+sql = "ratio({n:max(high)} - close, {n:max(high)} - {n:min(low)})"
+windows = { n = { horizons = 6, least = 12 } }
+low = 0
+high = 1
+"""
+    text = recipe_text.replace("[models]\n", own + "\n[models]\n", 1)
+    recipe = parse_recipe(text, "r")
+    assert parse_recipe(recipe.canonical(), "canonical") == recipe
+    assert recipe_features(recipe).names == (*CORE.names, "gap_to_high")
+    frame = compute_features(make_bars(200), recipe)
+    bars = make_bars(200).to_pylist()
+    top, bottom = max(row["high"] for row in bars[89:101]), min(row["low"] for row in bars[89:101])
+    assert frame.columns["gap_to_high"][100] == pytest.approx((top - bars[100]["close"]) / (top - bottom))
+    assert feature_digest(recipe) != feature_digest(parse_recipe(recipe_text, "r"))
+    for old, new, words in (
+        (
+            'estimates = "dist',
+            'estimate = "dist',
+            "unknown key 'features.own.0.estimate'; the nearest valid one is 'estimates'",
+        ),
+        ("least = 12", "lest = 12", "unknown key 'features.own.0.windows.n.lest'; the nearest valid one is 'least'"),
+        ('name = "gap_to_high"', 'name = "rsi"', "names rsi twice"),
+        ("{n:max(high)} - close", "{n:maximum(high)} - close", "no aggregate 'maximum'; the nearest is 'max'"),
+    ):
+        with pytest.raises(RecipeError, match=words.replace("(", r"\(")):
+            compute_features(make_bars(200), parse_recipe(text.replace(old, new), "r"))

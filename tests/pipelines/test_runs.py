@@ -240,13 +240,13 @@ def test_deploying_without_a_fleet_says_what_to_start(first_run, home):
 
 
 def test_bad_bars_stop_everything_downstream(first_run, home, defs):
-    from crucible import stages
+    from crucible import bar_stages
     from crucible.errors import SchemaError
     from crucible.market.quarantine import accept, quarantined
     from crucible.market.store import Series
 
     settings, instance, _ = home
-    store, series = stages.bar_store(settings), Series("binance", "BTCUSDT", timedelta(minutes=5))
+    store, series = bar_stages.bar_store(settings), Series("binance", "BTCUSDT", timedelta(minutes=5))
     path = next(settings.bars.rglob("month=2026-01/bars.parquet"))
     good = path.read_bytes()
     try:
