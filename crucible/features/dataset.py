@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from crucible.errors import EvaluationError
-from crucible.features.engine import FeatureFrame, compute_features
+from crucible.errors import DataError, EvaluationError
+from crucible.features.engine import FeatureFrame, compute_features, warmup_bars
 from crucible.features.target import targets
 from crucible.recipe import Recipe
 
@@ -52,10 +52,22 @@ def build_dataset(bars: pa.Table, recipe: Recipe, frame: FeatureFrame | None = N
 
     Raises
     ------
+    DataError
+        If there are fewer bars than the warm-up (how many lack), or a feature is infinite (which, and where).
     EvaluationError
         If no row is left.
     """
+    need = warmup_bars(recipe)
+    if bars.num_rows <= need:
+        raise DataError(
+            f"{bars.num_rows} bars of {recipe.data.symbol} are stored, and the features of {recipe.name} look back "
+            f"{need}: {need + 1 - bars.num_rows} more are needed."
+        )
     frame = frame or compute_features(bars, recipe)
+    for name, values in frame.columns.items():
+        if np.isinf(values).any():
+            at = frame.times[int(np.argmax(np.isinf(values)))]
+            raise DataError(f"Feature {name} is infinite at {at}Z; a division by nothing must be missing: use ratio().")
     y = target(bars, recipe)
     # a row whose every window is incomplete carries only the clock; it would teach a model nothing about the market
     keep = np.isfinite(y) & (np.isfinite(frame.values).mean(axis=1) > 0.5)

@@ -182,3 +182,19 @@ high = 1
     ):
         with pytest.raises(RecipeError, match=words.replace("(", r"\(")):
             compute_features(make_bars(200), parse_recipe(text.replace(old, new), "r"))
+
+
+def test_too_short_a_history_and_infinities_are_refused(make_bars, recipe, recipe_text):
+    with pytest.raises(DataError, match=r"40 bars of BTCUSDT are stored, .* look back 50: 11 more are needed"):
+        build_dataset(make_bars(40), recipe)
+    own = """
+[[features.own]]
+name = "per_volume"
+estimates = "movement per unit of volume"
+because = "liquidity"
+sql = "CAST('inf' AS DOUBLE) * (close > 0)::INT"
+
+"""
+    broken = parse_recipe(recipe_text.replace("[models]\n", own + "[models]\n", 1), "r")
+    with pytest.raises(DataError, match=r"Feature per_volume is infinite at 2026-01-01T00:05:00.*use ratio"):
+        build_dataset(make_bars(200), broken)
