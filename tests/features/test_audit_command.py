@@ -45,3 +45,15 @@ def test_every_audit_runs_and_says_what_it_did(crucible):
     assert all(len(cluster["features"]) > 1 for cluster in json.loads(out))
     assert "too few for this audit" in crucible("audit", "warmup", "btc_usd_5min", "--bars", "60")[2]
     assert "did you mean btc_usd_5min" in crucible("audit", "drift", "btc_usd_5mn")[2]
+
+
+def test_the_feature_report_is_written_and_shown(crucible, tmp_path):
+    code, out, err = crucible("features", "report", "btc_usd_5min")
+    assert code == 0, err
+    assert "autocorrelation" in out
+    folder = tmp_path / "home" / "data" / "features" / "btc_usd_5min"
+    assert "| rsi | trend |" in (folder / "features.md").read_text()
+    assert (folder / "features.png").read_bytes().startswith(b"\x89PNG")
+    rows = json.loads(crucible("features", "report", "btc_usd_5min", "--json")[1])
+    assert len(rows) == 23
+    assert rows[0]["information"][0]["year"] == 2026
