@@ -83,13 +83,16 @@ def repair(
     settings = Settings.load()
     found = find_target(settings, target)
     store, series = bar_store(settings), found.series
-    coverage = store.coverage(series)
-    explained = store.ledger(series).explain(coverage.gaps)
-    spans = [
-        (gap.start, gap.end)
-        for gap in explained
-        if (every or gap.cause != "no trades") and (not start or gap.end > start) and (not end or gap.start < end)
+    ledger = store.ledger(series)
+    explained = ledger.explain(store.coverage(series).gaps)
+    # a month in quarantine is a gap only where others lie on both sides of it, so these are taken from the ledger
+    aside = [(note.start, note.end) for note in ledger.notes() if note.cause == "quarantined"]
+    gaps = [
+        (gap.start, gap.end) for gap in explained if gap.cause != "quarantined" and (every or gap.cause != "no trades")
     ]
+    spans = sorted(
+        (low, high) for low, high in [*gaps, *aside] if (not start or high > start) and (not end or low < end)
+    )
     if not spans:
         without = f" ({len(explained)} gaps without trades)" if explained else ""
         click.echo(f"{series}: there is nothing to mend{without}")

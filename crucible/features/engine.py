@@ -181,6 +181,6 @@ def _warm_session(text: str, plan: Plan) -> Session:
     with _WARM.lock:
         if text not in _WARM.sessions:
             while len(_WARM.sessions) >= _KEPT:
-                _WARM.sessions.pop(next(iter(_WARM.sessions))).close()
+                del _WARM.sessions[next(iter(_WARM.sessions))]  # closed when whoever still computes lets go of it
             _WARM.sessions[text] = Session(plan)
         return _WARM.sessions[text]

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from crucible.errors import SourceError
-from crucible.market.bars import ceil_micros, floor_time, from_micros, to_micros
+from crucible.market.bars import ceil_micros, floor_time, to_micros
 from crucible.market.ledger import Note, Span
-from crucible.market.series import Gap
+from crucible.market.series import Gap, spans_where
 from crucible.market.source import Source
 from crucible.market.store import BarStore, Series
 
@@ -138,11 +138,7 @@ def missing_ranges(store: BarStore, series: Series, start: datetime, end: dateti
             wanted[_index(low, first, step) : _index(high, first, step)] = True
     for low, high in store.ledger(series).settled():
         wanted[_index(low, first, step) : _index(high, first, step)] = False
-    edges = np.flatnonzero(np.diff(wanted.astype(np.int8), prepend=0, append=0))
-    return [
-        (from_micros(first + int(low) * step), from_micros(first + int(high) * step))
-        for low, high in zip(edges[::2], edges[1::2], strict=True)
-    ]
+    return spans_where(wanted, first, step)
 
 
 def history_span(now: datetime, history: timedelta, interval: timedelta) -> Span:

@@ -159,7 +159,14 @@ def reports_between(
             found[month] = report
     for report in inspect(store, series, [month for month in months if month not in found], folder):
         found[report.month] = report
-    aside = [entry for entry in quarantined(store, series) if f"{start:%Y-%m}" <= entry.month <= f"{end:%Y-%m}"]
+    # what was fetched anew or accepted since is kept, and blocks nothing: the ledger says what is still missing
+    blocked = [note for note in store.ledger(series).notes() if note.cause == "quarantined"]
+    aside = [
+        entry
+        for entry in quarantined(store, series)
+        if f"{start:%Y-%m}" <= entry.month <= f"{end:%Y-%m}"
+        and any(f"{note.start:%Y-%m}" <= entry.month <= f"{note.end - series.interval:%Y-%m}" for note in blocked)
+    ]
     return [found[month] for month in sorted(found)], aside
 
 

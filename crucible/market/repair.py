@@ -15,6 +15,7 @@ from crucible.market.bars import empty_bars, open_times, to_micros
 from crucible.market.ingest import ingest
 from crucible.market.ledger import GapLedger, Note, Span
 from crucible.market.quarantine import put_bars_aside
+from crucible.market.series import spans_where
 from crucible.market.source import Source
 from crucible.market.store import BarStore, Gap, Series
 
@@ -196,14 +197,7 @@ def _remember(ledger: GapLedger, before: Sequence[Note], missing: Sequence[Span]
 def _missing(store: BarStore, series: Series, start: datetime, end: datetime) -> list[Span]:
     """Return what lacks in ``[start, end)``, whoever's bars the others are."""
     step = series.interval // timedelta(microseconds=1)
-    present = set(open_times(store.read(series, start, end)).tolist())
-    left: list[Span] = []
-    for at in range(to_micros(start), to_micros(end), step):
-        if at in present:
-            continue
-        low = start + timedelta(microseconds=at - to_micros(start))
-        if left and left[-1][1] == low:
-            left[-1] = left[-1][0], low + series.interval
-        else:
-            left.append((low, low + series.interval))
-    return left
+    first = to_micros(start)
+    lacking = np.ones((to_micros(end) - first) // step, dtype=bool)
+    lacking[(open_times(store.read(series, start, end)) - first) // step] = False
+    return spans_where(lacking, first, step)

@@ -121,3 +121,20 @@ def joined_gaps(parts: Sequence[tuple[datetime, datetime, tuple[Gap, ...]]], int
             found.append(Gap(start, first, (first - start) // interval))
         found.extend(gaps)
     return tuple(found)
+
+
+def spans_where(mask: np.ndarray, first: int, step: int) -> list[tuple[datetime, datetime]]:
+    """Return the runs of true values as ranges ``[start, end)``: value i is about the bar that opens at first + i step.
+
+    Parameters
+    ----------
+    mask : numpy.ndarray
+        Shape (n,), bool.
+    first, step : int
+        Microseconds since 1970-01-01T00:00Z, and per bar.
+    """
+    edges = np.flatnonzero(np.diff(mask.astype(np.int8), prepend=0, append=0))
+    return [
+        (from_micros(first + int(low) * step), from_micros(first + int(high) * step))
+        for low, high in zip(edges[::2], edges[1::2], strict=True)
+    ]

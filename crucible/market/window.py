@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from crucible.market.bars import BAR_SCHEMA, PRICES, ceil_micros, from_micros, open_times, to_micros
+from crucible.market.series import spans_where
 
 _COLUMNS = (*PRICES, "volume")
 
@@ -89,11 +90,7 @@ class BarWindow:
                 known = np.flatnonzero(self._own | self._absent) * self._step + self._first()
                 slots = (known - first) // self._step
                 lacking[slots[(slots >= 0) & (slots < count)]] = False
-        edges = np.flatnonzero(np.diff(lacking.astype(np.int8), prepend=0, append=0))
-        return [
-            (from_micros(first + int(low) * self._step), from_micros(first + int(high) * self._step))
-            for low, high in zip(edges[::2], edges[1::2], strict=True)
-        ]
+        return spans_where(lacking, first, self._step)
 
     def note_absent(self, start: datetime) -> None:
         """Take note that the source was asked for everything from ``start`` on: it has no bar where none is here."""

@@ -20,6 +20,7 @@ from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
 
 NOW = datetime(2026, 2, 1, 12, 3, 20, tzinfo=UTC)
+FIVE = timedelta(minutes=5)
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
@@ -263,3 +264,30 @@ def test_a_target_that_is_none_is_told(crucible):
     assert "There is no source 'nowhere'; there are binance, binanceus" in failure(
         crucible("bars", "backfill", "nowhere/BTCUSDT/5m", "--from", "2026-01-01T00:00Z")
     )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_month_in_quarantine_is_fetched_anew_and_then_blocks_nothing(crucible, tmp_path, practice):
+    from crucible.market.quality import reports_between
+    from crucible.market.series import Series
+    from crucible.market.store import BarStore
+
+    series = "binance/BTCUSDT/5m"
+    crucible("bars", "backfill", series, "--from", "2026-01-20T00:00Z", "--to", "2026-01-30T00:00Z")
+    crucible("bars", "export", series, tmp_path / "good.parquet")
+    frame = pq.read_table(tmp_path / "good.parquet").to_pandas()
+    frame.loc[700, ["high", "close"]] *= 1.3
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), tmp_path / "bad.parquet")
+    crucible("bars", "import", tmp_path / "bad.parquet", "--symbol", "BTCUSDT", "--interval", "5m")
+    assert crucible("bars", "check", series)[0] == 1  # the only month there is
+    store, owner, home = BarStore(tmp_path / "home/data/bars"), Series("binance", "BTCUSDT", FIVE), tmp_path / "home"
+    span = (datetime(2026, 1, 20, tzinfo=UTC), datetime(2026, 1, 30, tzinfo=UTC))
+    assert len(reports_between(store, owner, *span, home / "data/quality")[1]) == 1
+    code, out, _ = crucible("bars", "repair", series)
+    assert code == 0
+    assert "2880 bars of its own, none from others; 0 still missing" in out
+    assert json.loads(crucible("bars", "ls", "--json")[1])["quarantine"]  # kept
+    reports, aside = reports_between(store, owner, *span, home / "data/quality")
+    assert ([report.passed for report in reports], aside) == ([True], [])
+    crucible("bars", "export", series, tmp_path / "mended.parquet")
+    assert pq.read_table(tmp_path / "mended.parquet").equals(pq.read_table(tmp_path / "good.parquet"))
