@@ -45,8 +45,12 @@ _AUDITS = [
 def bars_expectations(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """Bars of the recipe's history, month by month; only a month that has changed is judged anew."""
     recipe = home.recipe(context.partition_key)
-    store, series = bar_stages.bar_store(home.settings), series_of(recipe.data)
-    reports, aside = reports_between(store, series, *history_of(store, recipe.data), home.settings.quality)
+    store, reports, aside = bar_stages.bar_store(home.settings), [], []
+    for member in recipe.data.members:
+        between = history_of(store, member)
+        found = reports_between(store, series_of(member), *between, home.settings.quality)
+        reports += found[0]
+        aside += found[1]
     for item in SUITE:
         failing = [report.month for report in reports if item.name in report.failed]
         failing += [entry.month for entry in aside if item.name in entry.why]

@@ -43,13 +43,14 @@ def bar_months(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
 def bars(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
     """OHLCV bars of the recipe's symbol: immutable monthly Parquet; only what lacks is requested."""
     recipe = home.recipe(context.partition_key)
-    report = bar_stages.fetch_bars(home.settings, recipe)
+    report, *peers = bar_stages.fetch_bars(home.settings, recipe)
     store, series = bar_stages.bar_store(home.settings), series_of(recipe.data)
     coverage = store.coverage(series)
     gaps = store.ledger(series).explain(coverage.gaps)[:20]
     rows = [{"from": str(gap.start), "to": str(gap.end), "bars": gap.bars, "cause": gap.cause} for gap in gaps]
-    for month in report.months:  # the months page shows what came by this way, too
-        context.log_event(dg.AssetMaterialization(bar_months.key, partition=month_key(recipe.data, month)))
+    for member, done in zip(recipe.data.members, (report, *peers), strict=True):
+        for month in done.months:  # the months page shows what came by this way, too
+            context.log_event(dg.AssetMaterialization(bar_months.key, partition=month_key(member, month)))
     newest = read_report(home.settings.quality, series, f"{coverage.last:%Y-%m}")
     return dg.MaterializeResult(
         metadata={
@@ -61,6 +62,7 @@ def bars(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
             "first bar": str(coverage.first),
             "last bar": str(coverage.last),
             "missing bars": coverage.missing,
+            "new rows of peers": sum(done.rows_new for done in peers),
             "gaps": table(rows or [{"from": "none", "to": "none", "bars": 0, "cause": ""}]),
             "close, newest month": image_svg(sparkline(newest.closes, 320, 60) if newest else ""),
             "quality page": dg.MetadataValue.path(str(home.settings.quality / "index.html")),

@@ -27,9 +27,15 @@ def bar_store(settings: Settings) -> BarStore:
     return BarStore(settings.bars, clock=settings.clock)
 
 
-def fetch_bars(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> IngestReport:
-    """Bring the recipe's history up to date: only missing ranges are requested, of one source after the other."""
-    data = recipe.data
+def fetch_bars(settings: Settings, recipe: Recipe, progress: Progress | None = None) -> tuple[IngestReport, ...]:
+    """Bring the recipe's history up to date, and that of its peers after it; return what was done for each.
+
+    Only missing ranges are requested, of one source after the other.
+    """
+    return tuple(_fetch_symbol(settings, member, progress) for member in recipe.data.members)
+
+
+def _fetch_symbol(settings: Settings, data: DataSection, progress: Progress | None) -> IngestReport:
     sources = open_sources(data.sources, data.symbol, settings)
     # a shifted or longer bar that ends the history may have begun a little earlier
     margin = data.interval - data.stored

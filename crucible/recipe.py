@@ -42,6 +42,7 @@ def _offset_text(value: timedelta) -> str:
 Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
 Offset = Annotated[timedelta, BeforeValidator(_to_offset), PlainSerializer(_offset_text)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]+$")]
 
 
 class _Section(BaseModel):
@@ -79,11 +80,13 @@ class DataSection(_Section):
 
     Bars of length ``stored`` are fetched and kept; bars of length ``interval``, whose grid is shifted by ``offset``
     against UTC, are made of them, and need the share ``complete`` of their parts. ``sources`` are asked in order:
-    those of the first one's venue serve its bars, the others only fill gaps, where they agree with it.
+    those of the first one's venue serve its bars, the others only fill gaps, where they agree with it. Bars of
+    ``peers``, other symbols of the same sources, are kept beside them for the features that look across.
     """
 
     sources: tuple[str, ...] = Field(min_length=1)
-    symbol: str = Field(pattern=r"^[A-Z0-9]+$")
+    symbol: Symbol
+    peers: tuple[Symbol, ...] = Field(default=(), max_length=16)
     stored: Duration
     interval: Duration
     offset: Offset
@@ -98,6 +101,11 @@ class DataSection(_Section):
         for name in names:
             if market_of(name) != market_of(names[0]):
                 raise ValueError(f"sources {names[0]!r} and {name!r} are a spot and a perpetual market; they never mix")
+        if len({self.symbol, *self.peers}) != 1 + len(self.peers):
+            raise ValueError("each peer may be named once, and the symbol is not its own peer")
+        renamed = [text for text in self.sources if ":" in text]
+        if self.peers and renamed:
+            raise ValueError(f"source {renamed[0]!r} names one symbol, so it cannot serve the peers; leave it out")
         if self.interval % self.stored or self.offset % self.stored:
             raise ValueError(
                 f"interval and offset must be multiples of stored ({format_duration(self.stored)}), of which "
@@ -111,6 +119,11 @@ class DataSection(_Section):
     def venue(self) -> str:
         """Whose bars they are: the venue of the first source."""
         return venue_of(split_source(self.sources[0], self.symbol)[0])
+
+    @property
+    def members(self) -> tuple[DataSection, ...]:
+        """One section per symbol that is read: the recipe's own, then its peers."""
+        return tuple(self.model_copy(update={"symbol": symbol, "peers": ()}) for symbol in (self.symbol, *self.peers))
 
     @property
     def parts(self) -> int:
@@ -138,10 +151,14 @@ class OwnFeature(_Section):
 
 
 class FeatureSection(_Section):
-    """Which feature set, by name and version, and what the recipe adds to it."""
+    """Which feature set, by name and version, and what is added to it.
+
+    ``module`` names a Python file beside the recipes whose ``FEATURES`` are added; ``own`` are added after these.
+    """
 
     set: str
     version: int = Field(ge=1)
+    module: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$")
     own: tuple[OwnFeature, ...] = ()
 
 

@@ -24,7 +24,7 @@ from crucible.features.dataset_file import dataset_path, read_dataset, write_dat
 from crucible.features.engine import feature_digest
 from crucible.features.report import FeatureRow, feature_report
 from crucible.features.report import markdown as feature_page
-from crucible.market.recipe_bars import history_of, read_bars, series_of
+from crucible.market.recipe_bars import bars_digest, history_of, read_bars
 from crucible.models.bundle import Bundle, Training, write_bundle
 from crucible.models.candidates import build_model
 from crucible.process import write_atomic, write_json
@@ -81,7 +81,7 @@ def build_features(settings: Settings, recipe: Recipe) -> Dataset:
     dataset = build_dataset(bars, recipe, cached.frame)
     current = Current(
         recipe_digest=recipe.digest,
-        bars_digest=store.digest(series_of(recipe.data), start, end),
+        bars_digest=bars_digest(store, recipe.data, start, end),
         feature_digest=feature_digest(recipe),
         start=start.isoformat(),
         end=end.isoformat(),

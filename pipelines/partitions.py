@@ -32,7 +32,9 @@ def _series_name(data: DataSection) -> str:
     return f"{data.venue}-{data.symbol}-{format_duration(data.stored)}"
 
 
-SERIES: dict[str, DataSection] = {_series_name(recipe.data): recipe.data for recipe in valid_recipes()}
+SERIES: dict[str, DataSection] = {
+    _series_name(member): member for recipe in valid_recipes() for member in recipe.data.members
+}
 """The stored series that recipes read, by partition name."""
 
 MONTHS = dg.MultiPartitionsDefinition(

@@ -11,7 +11,7 @@ import click
 
 from crucible.cli.bars_fetch import backfill, repair
 from crucible.cli.bars_quality import accept, check
-from crucible.cli.bars_target import find_target
+from crucible.cli.bars_target import find_target, find_targets
 from crucible.cli.sql import sql
 from crucible.cli.values import duration, instant, offset
 
@@ -77,7 +77,7 @@ def gaps(target: str | None, as_json: bool) -> None:
 
     settings = Settings.load()
     store = bar_store(settings)
-    wanted = [find_target(settings, target).series] if target else store.series()
+    wanted = [found.series for found in find_targets(settings, target)] if target else store.series()
     found = [(series, store.ledger(series).explain(store.coverage(series).gaps)) for series in wanted]
     if as_json:
         click.echo(json.dumps([_gap_row(series, gap) for series, items in found for gap in items], indent=2))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from crucible.cli.bars_quality import inspect_with_progress
-from crucible.cli.bars_target import find_target, progress_bar
+from crucible.cli.bars_target import Target, find_targets, progress_bar
 from crucible.cli.values import instant
+
+if TYPE_CHECKING:
+    from crucible.settings import Settings
 
 _SOURCES_HELP = "Ask this source (repeatable, in order) instead of the recipe's; coinbase:BTCUSD names its symbol."
 
@@ -22,7 +26,7 @@ _SOURCES_HELP = "Ask this source (repeatable, in order) instead of the recipe's;
 def backfill(
     target: str, start: datetime | None, end: datetime | None, sources: tuple[str, ...], recheck: bool
 ) -> None:
-    r"""Fetch what is missing of TARGET, a recipe or SOURCE/SYMBOL/INTERVAL, and check what has come.
+    r"""Fetch what is missing of TARGET, a recipe (with its peers) or SOURCE/SYMBOL/INTERVAL, and check what has come.
 
     Only what is missing is asked for, so an interrupted run goes on where it stopped. Where a source fails, the next
     one is asked; bars of another exchange only fill gaps, where they agree with ours. CRUCIBLE_EXCHANGE_URL names
@@ -33,13 +37,21 @@ def backfill(
       crucible bars backfill btc_usd_5min
       crucible bars backfill binance/ETHUSDT/1m --from 2021-01-01T00:00Z --source binance_archive --source binance
     """
-    from crucible.bar_stages import bar_store
-    from crucible.market.ingest import history_span, present
-    from crucible.market.update import update
     from crucible.settings import Settings
 
     settings = Settings.load()
-    found = find_target(settings, target)
+    for found in find_targets(settings, target):
+        _backfill(settings, found, start, end, sources, recheck)
+
+
+def _backfill(
+    settings: Settings, found: Target, start: datetime | None, end: datetime | None, sources: tuple[str, ...],
+    recheck: bool,
+) -> None:  # fmt: skip
+    from crucible.bar_stages import bar_store
+    from crucible.market.ingest import history_span, present
+    from crucible.market.update import update
+
     store, series = bar_store(settings), found.series
     opened = found.open(settings, sources)
     if recheck:
@@ -76,12 +88,20 @@ def repair(
 
     Example: crucible bars repair binance/BTCUSDT/1h --source binance --source coinbase:BTCUSD
     """
-    from crucible.bar_stages import bar_store
-    from crucible.market.repair import repair as mend
     from crucible.settings import Settings
 
     settings = Settings.load()
-    found = find_target(settings, target)
+    for found in find_targets(settings, target):
+        _repair(settings, found, start, end, sources, tolerance, every)
+
+
+def _repair(
+    settings: Settings, found: Target, start: datetime | None, end: datetime | None, sources: tuple[str, ...],
+    tolerance: float, every: bool,
+) -> None:  # fmt: skip
+    from crucible.bar_stages import bar_store
+    from crucible.market.repair import repair as mend
+
     store, series = bar_store(settings), found.series
     ledger = store.ledger(series)
     explained = ledger.explain(store.coverage(series).gaps)

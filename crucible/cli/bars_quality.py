@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from crucible.cli.bars_target import find_target, progress_bar
+from crucible.cli.bars_target import find_target, find_targets, progress_bar
 
 if TYPE_CHECKING:
     from crucible.market.quality import MonthReport
@@ -31,7 +31,7 @@ def check(target: str | None) -> None:
 
     settings = Settings.load()
     store = bar_store(settings)
-    wanted = [find_target(settings, target).series] if target else store.series()
+    wanted = [found.series for found in find_targets(settings, target)] if target else store.series()
     if not wanted or not any(store.files(series) for series in wanted):
         raise DataError("No bars are stored so far; try `crucible bars backfill btc_usd_5min`.")
     failed = 0

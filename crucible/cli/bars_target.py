@@ -39,7 +39,12 @@ class Target:
 
 
 def find_target(settings: Settings, text: str) -> Target:
-    """Return what ``text`` names: a recipe, or a series such as ``binance/BTCUSDT/5m``.
+    """Return the one series that ``text`` names; of a recipe, its own symbol's. See :func:`find_targets`."""
+    return find_targets(settings, text)[0]
+
+
+def find_targets(settings: Settings, text: str) -> tuple[Target, ...]:
+    """Return what ``text`` names: a series such as ``binance/BTCUSDT/5m``, or a recipe's own and its peers'.
 
     Raises
     ------
@@ -60,9 +65,9 @@ def find_target(settings: Settings, text: str) -> Target:
             interval = parse_duration(parts[2])
         except ValueError as error:
             raise click.BadParameter(f"{error}.") from error
-        return Target(Series(parts[0], parts[1], interval), (parts[0],), None)
+        return (Target(Series(parts[0], parts[1], interval), (parts[0],), None),)
     data = find_recipe(settings.recipes, text).data
-    return Target(series_of(data), data.sources, data.history)
+    return tuple(Target(series_of(member), data.sources, data.history) for member in data.members)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from crucible.errors import DataError
 from crucible.features.feature import Feature, FeatureSet, Window
 from crucible.features.frame import Frame
 from crucible.features.library import feature_set
+from crucible.features.module import module_digest, module_features
 from crucible.features.plan import Plan, compile_plan
 from crucible.features.session import Session
 from crucible.market.bars import to_micros
@@ -64,21 +65,24 @@ def recipe_features(recipe: Recipe) -> FeatureSet:
     RecipeError
         If there is no such set, a name is taken, or an own feature is none.
     """
-    return _features(recipe.features)
+    return _features(recipe.features, recipe.data.peers)
 
 
 def recipe_plan(recipe: Recipe) -> Plan:
     """Return the compiled features of ``recipe``."""
-    return _plan(recipe.features.model_dump_json(), recipe.horizon_bars)
+    module = module_digest(recipe.features.module) if recipe.features.module else ""
+    return _plan(recipe.features.model_dump_json(), recipe.data.peers, recipe.horizon_bars, module)
 
 
 @lru_cache(maxsize=32)
-def _plan(section: str, horizon_bars: int) -> Plan:
-    return compile_plan(_features(FeatureSection.model_validate_json(section)), horizon_bars)
+def _plan(section: str, peers: tuple[str, ...], horizon_bars: int, module: str) -> Plan:
+    # `module` is part of the key only: a file that has been edited since is read anew
+    return compile_plan(_features(FeatureSection.model_validate_json(section), peers), horizon_bars)
 
 
-def _features(section: FeatureSection) -> FeatureSet:
+def _features(section: FeatureSection, peers: tuple[str, ...]) -> FeatureSet:
     base = feature_set(section.set, section.version)
+    theirs = module_features(section.module) if section.module else ()
     own = tuple(
         Feature(
             item.name, item.estimates, item.because, item.sql,
@@ -87,7 +91,8 @@ def _features(section: FeatureSection) -> FeatureSet:
         )
         for item in section.own
     )  # fmt: skip
-    return FeatureSet(base.name, base.version, (*base.features, *own)) if own else base
+    features = (*base.features, *theirs, *own)
+    return FeatureSet(base.name, base.version, features).with_peers(peers)
 
 
 def feature_digest(recipe: Recipe) -> str:
@@ -123,7 +128,7 @@ def compute_features(bars: pa.Table, recipe: Recipe, at: datetime | None = None)
 
 def compute_plan(bars: pa.Table, plan: Plan, interval: timedelta, at: datetime | None = None) -> FeatureFrame:
     """Compute a plan over bars of length ``interval``; see :func:`compute_features`."""
-    frame = Frame.of(bars, interval)
+    frame = Frame.of(bars, interval, plan.peers)
     if at is None:
         return _history(plan, frame)
     row = frame.row_of(to_micros(at))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
+import re
 import string
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -51,9 +53,16 @@ class Feature:
         The windows that are used.
     family : str
         Under which heading it is listed.
+    across : str
+        Empty for a feature of the own symbol. ``peer``: it is computed once for each of the recipe's peers; ``{peer}``
+        in its name, and the columns ``peer_open, peer_r, ...`` in its expression, stand for that peer's. ``peers``:
+        it looks at all of them at once, by the columns ``peers_r`` (mean of their ``r``), ``peers_up`` (share of them
+        that rose) and ``spread_r`` (standard deviation of ``r`` over them and the own symbol).
     function : callable, optional
         In place of ``sql``, where SQL cannot say it: (columns by name, bars of each window) to an array as long as
         the columns; NaN is missing. It must look back only, and no further than its windows.
+    code : str
+        What stands for the function's text where that is more than its own lines: the hash of its module.
     low, high : float, optional
         Between which values it always lies, for the quality checks.
     """
@@ -67,6 +76,15 @@ class Feature:
     function: Callable[[Mapping[str, np.ndarray], Mapping[str, int]], np.ndarray] | None = None
     low: float | None = None
     high: float | None = None
+    across: Literal["", "peer", "peers"] = ""
+    code: str = ""
+
+    def of_peer(self, peer: str) -> Feature:
+        """Return the feature for one peer, by the prefix of its columns."""
+        return replace(
+            self, name=self.name.replace("{peer}", peer), sql=re.sub(r"\bpeer_", f"{peer}_", self.sql),
+            estimates=self.estimates.replace("{peer}", peer.upper()), across="peers",
+        )  # fmt: skip
 
     def bars(self, horizon_bars: int) -> dict[str, int]:
         """Return the length of each window in bars."""
@@ -102,9 +120,13 @@ class Feature:
 
     def source(self) -> str:
         """Return the text that decides its values."""
-        return inspect.getsource(self.function) if self.function else self.sql
+        return self.sql or self.code or inspect.getsource(self.function)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
+        if self.across == "peer" and (not self.sql or "{peer}" not in self.name):
+            raise RecipeError(
+                f"Feature {self.name} is one per peer: it needs {{peer}} in its name, and an SQL expression."
+            )
         if bool(self.sql) == (self.function is not None):
             raise RecipeError(f"Feature {self.name} needs either an SQL expression or a function.")
         if not (self.estimates.strip() and self.because.strip()):
@@ -116,11 +138,43 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """A named, versioned list of features."""
+    """A named, versioned list of features.
+
+    Attributes
+    ----------
+    name : str
+        By which recipes ask for it.
+    version : int
+        A set never changes; another list is another version.
+    features : tuple of Feature
+        In matrix order.
+    peers : tuple of str
+        The prefixes of the other symbols' columns, where any feature looks across.
+    """
 
     name: str
     version: int
     features: tuple[Feature, ...]
+    peers: tuple[str, ...] = ()
+
+    def with_peers(self, symbols: Sequence[str]) -> FeatureSet:
+        """Return the set for a recipe with these peers (``ETHUSDT``): features of each peer are there once for each.
+
+        Raises
+        ------
+        RecipeError
+            If features look across and there is no peer.
+        """
+        across = [feature.name for feature in self.features if feature.across]
+        if across and not symbols:
+            raise RecipeError(f'Feature {across[0]} looks at other symbols: name them, data.peers = ["ETHUSDT"].')
+        peers = tuple(symbol.lower() for symbol in symbols)
+        features = [
+            item
+            for feature in self.features
+            for item in ([feature.of_peer(peer) for peer in peers] if feature.across == "peer" else [feature])
+        ]
+        return FeatureSet(self.name, self.version, tuple(features), peers)
 
     def __post_init__(self) -> None:
         twice = sorted({item for item in self.names if self.names.count(item) > 1})

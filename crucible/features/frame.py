@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crucible.errors import DataError
 from crucible.market.bars import PRICES, open_times
+
+OWN = ("open", "high", "low", "close", "volume", "r", "r_before", "close_before")
+"""Columns of the own symbol that an expression may name, besides ``t``."""
+
+ACROSS = ("peers_r", "peers_up", "spread_r")
+"""Columns over all symbols: mean return of the peers, share of them that rose, spread of returns, own one included."""
+
+
+def base_columns(peers: Sequence[str]) -> tuple[str, ...]:
+    """Return every column that an expression may name, for peers by their prefixes."""
+    theirs = [f"{peer}_{name}" for peer in peers for name in OWN]
+    return (*OWN, *theirs, *(ACROSS if peers else ()))
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,7 @@ class Frame:
     times : numpy.ndarray
         Shape (n,), int64: bar closes, microseconds since 1970-01-01T00:00Z, evenly spaced.
     columns : dict of str to numpy.ndarray
-        ``open, high, low, close, volume, r, r_before, close_before``, each of shape (n,), float64.
+        Those of :func:`base_columns`, each of shape (n,), float64.
     first : int
         Number of the first bar, counted in bars of this grid.
     """
@@ -31,13 +45,15 @@ class Frame:
     first: int
 
     @classmethod
-    def of(cls, bars: pa.Table, interval: timedelta) -> Frame:
+    def of(cls, bars: pa.Table, interval: timedelta, peers: Sequence[str] = ()) -> Frame:
         """Return the frame of ``bars`` (``BAR_SCHEMA``, ascending, on one grid of ``interval``, shifted or not).
+
+        Bars of peers are further columns of the same table, see :func:`crucible.market.peers.join_peers`.
 
         Raises
         ------
         DataError
-            If there are no bars.
+            If there are no bars, or those of a peer are not beside them.
         """
         if bars.num_rows == 0:
             raise DataError("There are no bars to compute features from.")
@@ -45,18 +61,22 @@ class Frame:
         opened = open_times(bars)
         slots = (opened - opened[0]) // step
         rows = int(slots[-1]) + 1
-        columns = {}
-        for name in (*PRICES, "volume"):
-            values = np.concatenate([np.from_dlpack(chunk) for chunk in bars[name].chunks if len(chunk)])
-            if rows == len(values):
-                columns[name] = values
-            else:
-                columns[name] = np.full(rows, np.nan)
-                columns[name][slots] = values
-        before = _before(columns["close"])
-        columns["r"] = np.log(columns["close"] / before)
-        columns["r_before"] = _before(columns["r"])
-        columns["close_before"] = before
+        columns: dict[str, np.ndarray] = {}
+        for prefix in ("", *(f"{peer}_" for peer in peers)):
+            if f"{prefix}close" not in bars.column_names:
+                raise DataError(f"The bars of {prefix.rstrip('_').upper()}, a peer, are not beside the own ones.")
+            for name in (*PRICES, "volume"):
+                values = np.concatenate([_numbers(chunk) for chunk in bars[prefix + name].chunks if len(chunk)])
+                if rows != len(values):
+                    spread, values = values, np.full(rows, np.nan)
+                    values[slots] = spread
+                columns[prefix + name] = values
+            before = _before(columns[f"{prefix}close"])
+            columns[f"{prefix}r"] = np.log(columns[f"{prefix}close"] / before)
+            columns[f"{prefix}r_before"] = _before(columns[f"{prefix}r"])
+            columns[f"{prefix}close_before"] = before
+        if peers:
+            columns |= _across(columns, peers)
         times = opened[0] + step * np.arange(1, rows + 1, dtype=np.int64)
         return cls(times, columns, int(opened[0] // step))
 
@@ -78,6 +98,17 @@ class Frame:
             name: values[rows] for name, values in extra.items()
         }
         return pa.table({"t": times, **{name: _nullable(values) for name, values in found.items()}})
+
+
+def _across(columns: dict[str, np.ndarray], peers: Sequence[str]) -> dict[str, np.ndarray]:
+    theirs = np.stack([columns[f"{peer}_r"] for peer in peers])
+    up = np.where(np.isnan(theirs), np.nan, theirs > 0)
+    everyone = np.vstack([columns["r"], theirs])
+    return dict(zip(ACROSS, (theirs.mean(axis=0), up.mean(axis=0), everyone.std(axis=0)), strict=True))
+
+
+def _numbers(chunk: pa.Array) -> np.ndarray:
+    return np.from_dlpack(pc.fill_null(chunk, np.nan) if chunk.null_count else chunk)
 
 
 def _before(values: np.ndarray) -> np.ndarray:

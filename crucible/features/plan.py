@@ -9,10 +9,8 @@ import numpy as np
 from crucible.errors import DataError
 from crucible.features.aggregates import Term
 from crucible.features.feature import Feature, FeatureSet
+from crucible.features.frame import base_columns
 from crucible.features.macros import MACROS
-
-BASE = ("open", "high", "low", "close", "volume", "r", "r_before", "close_before")
-"""Columns of the frame that an expression may name, besides ``t``."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,10 @@ class Plan:
         The features, in matrix order.
     lookback : int
         How many bars, the newest included, any of them reads.
+    peers : tuple of str
+        Prefixes of the other symbols' columns.
+    base : tuple of str
+        Columns of the frame that are read.
     """
 
     inner: dict[str, str]
@@ -44,6 +46,8 @@ class Plan:
     horizon_bars: int
     names: tuple[str, ...]
     lookback: int
+    peers: tuple[str, ...]
+    base: tuple[str, ...]
 
     @property
     def inner_sql(self) -> str:
@@ -70,8 +74,12 @@ class Plan:
         """Return the features that a column of ``inner`` or ``outer`` belongs to."""
         if column in self.outer:
             return [column]
-        terms = [name for name, term in self.terms.items() if column in map(column_of, term.columns)]
+        terms = [name for name, term in self.terms.items() if column in map(self.column_of, term.columns)]
         return [name for name, text in self.outer.items() if any(term in text for term in terms)]
+
+    def column_of(self, expression: str) -> str:
+        """Return in which column an expression that is aggregated can be found."""
+        return expression if expression in self.base else _column(expression)
 
     def call(self, feature: Feature, columns: dict[str, np.ndarray]) -> np.ndarray:
         """Return what a feature that is a function makes of the columns.
@@ -102,6 +110,7 @@ def compile_plan(features: FeatureSet, horizon_bars: int) -> Plan:
     RecipeError
         If a feature names an aggregate that there is not.
     """
+    base = base_columns(features.peers)
     inner: dict[str, str] = {}
     terms: dict[str, Term] = {}
     outer: dict[str, str] = {}
@@ -111,14 +120,10 @@ def compile_plan(features: FeatureSet, horizon_bars: int) -> Plan:
         outer[feature.name], wanted = feature.compile(horizon_bars)
         for column, term in wanted.items():
             terms[column] = term
-            inner |= {_column(text): text for text in term.columns if text not in BASE}
+            inner |= {_column(text): text for text in term.columns if text not in base}
     functions = tuple(feature for feature in features.features if feature.function)
-    return Plan(inner, terms, outer, functions, horizon_bars, features.names, features.lookback(horizon_bars))
-
-
-def column_of(expression: str) -> str:
-    """Return in which column an expression that is aggregated can be found."""
-    return expression if expression in BASE else _column(expression)
+    lookback = features.lookback(horizon_bars)
+    return Plan(inner, terms, outer, functions, horizon_bars, features.names, lookback, features.peers, base)
 
 
 def _column(expression: str) -> str:

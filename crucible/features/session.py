@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from crucible.errors import DataError
 from crucible.features.frame import Frame
 from crucible.features.macros import MACROS
-from crucible.features.plan import BASE, Plan, column_of, select
+from crucible.features.plan import Plan, select
 from crucible.features.rolling import Rolling
 
 _FEW = 4096  # rows up to which an Arrow result costs more than it saves
@@ -63,14 +63,14 @@ class Session:
             If a feature cannot be computed; with its name.
         """
         plan, rows = self.plan, len(frame.times)
-        inner = self._select("frame", plan.inner, plan.inner_sql, frame.to_arrow(BASE, {}, slice(0, rows)))
+        inner = self._select("frame", plan.inner, plan.inner_sql, frame.to_arrow(plan.base, {}, slice(0, rows)))
         rolling = Rolling(frame.first, rows)
         columns = {**frame.columns, **inner}
         windows = {
-            name: term.compute(rolling, [columns[column_of(text)] for text in term.columns])
+            name: term.compute(rolling, [columns[plan.column_of(text)] for text in term.columns])
             for name, term in plan.terms.items()
         }
-        wanted = frame.to_arrow(BASE, windows, slice(low, rows))
+        wanted = frame.to_arrow(plan.base, windows, slice(low, rows))
         found = self._select("windows", plan.outer, plan.outer_sql, wanted)
         for feature in plan.functions:
             found[feature.name] = plan.call(feature, {"t": frame.times, **frame.columns})[low:]

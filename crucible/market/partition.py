@@ -97,10 +97,14 @@ def footer_digest(path: Path) -> str:
 
 
 def digest_of(bars: pa.Table) -> str:
-    """Return the SHA-256 (hex) of the bars' values and nothing else; ``filled_from`` counts where it is there."""
-    digest = hashlib.sha256(",".join(BAR_SCHEMA.names).encode())
+    """Return the SHA-256 (hex) of the bars' values and nothing else.
+
+    ``filled_from`` counts where it is there, and so do the columns of peers.
+    """
+    peers = [name for name in bars.column_names if name not in (*BAR_SCHEMA.names, FILLED_FROM)]
+    digest = hashlib.sha256(",".join([*BAR_SCHEMA.names, *peers]).encode())
     digest.update(open_times(bars).astype("<i8").tobytes())
-    for name in BAR_SCHEMA.names[1:]:
+    for name in (*BAR_SCHEMA.names[1:], *peers):
         digest.update((bars[name].to_numpy() + 0.0).astype("<f8").tobytes())  # + 0.0: -0.0 equals 0.0
     if FILLED_FROM in bars.column_names and bars[FILLED_FROM].null_count < bars.num_rows:
         digest.update("\n".join(name or "" for name in bars[FILLED_FROM].to_pylist()).encode())

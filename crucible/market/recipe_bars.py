@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import pyarrow as pa
 
 from crucible.errors import DataError
 from crucible.market.bars import floor_time
+from crucible.market.peers import join_peers
 from crucible.market.resample import Resampled, resample
 from crucible.market.series import Series
 from crucible.market.store import BarStore
@@ -40,8 +42,20 @@ def last_close(at: datetime, data: DataSection) -> datetime:
 
 
 def read_bars(store: BarStore, data: DataSection, start: datetime | None, end: datetime | None) -> pa.Table:
-    """Return the complete bars of length ``data.interval`` with ``start <= open_time < end``."""
-    return made_of(store.read(series_of(data), start, end), data).bars
+    """Return the complete bars of length ``data.interval`` with ``start <= open_time < end``.
+
+    Columns of the recipe's peers stand beside the own ones, see :func:`crucible.market.peers.join_peers`.
+    """
+    own, *peers = data.members
+    bars = made_of(store.read(series_of(own), start, end), own).bars
+    theirs = {peer.symbol: made_of(store.read(series_of(peer), start, end), peer).bars for peer in peers}
+    return join_peers(bars, theirs) if theirs else bars
+
+
+def bars_digest(store: BarStore, data: DataSection, start: datetime, end: datetime) -> str:
+    """Return the SHA-256 (hex) of the stored bars that the recipe reads, its peers' included."""
+    parts = [store.digest(series_of(member), start, end) for member in data.members]
+    return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def made_of(stored: pa.Table, data: DataSection, closed_at: datetime | None = None) -> Resampled:

@@ -98,7 +98,9 @@ class Stack:
         mlflow_port = free_port(self.mlflow_port) if self.mlflow_port is not None else None
         clock = self._resume_clock()
         self.settings = replace(self.settings, clock_text=clock.text(), dagster_url=f"http://127.0.0.1:{dagster_port}")
-        market = self.world.exchange_arguments(recipe.data.symbol for recipe in self.recipes)
+        market = self.world.exchange_arguments(
+            member.symbol for recipe in self.recipes for member in recipe.data.members
+        )
         exchange = self._serve("exchange", ["practice", "serve", *market, "--port", "0"])
         self.settings = replace(self.settings, exchange_url=exchange["url"])
         self.tell(

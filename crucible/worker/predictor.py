@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from crucible.errors import BundleError, GapError
 from crucible.features.engine import compute_features, warmup_bars
 from crucible.features.target import to_price
 from crucible.market.feed import LiveFeed, require_fresh
+from crucible.market.peers import join_peers
 from crucible.market.recipe_bars import made_of
 from crucible.models.bundle import Bundle
 from crucible.recipe import Recipe
@@ -47,9 +49,9 @@ def stored_warmup(recipe: Recipe) -> int:
 class Predictor:
     """Predicts with one bundle."""
 
-    def __init__(self, bundle: Bundle, feed: LiveFeed) -> None:
+    def __init__(self, bundle: Bundle, feeds: Sequence[LiveFeed]) -> None:
         self.bundle = bundle
-        self._feed = feed
+        self._feeds = feeds  # one per symbol, in the order of the recipe's members
 
     def predict(self, now: datetime) -> Prediction:
         """Take the warm-up bars, compute the features and predict.
@@ -62,7 +64,7 @@ class Predictor:
         Raises
         ------
         StaleError
-            If the newest bar is older than the recipe allows.
+            If the newest bar, of the own symbol or of a peer, is older than the recipe allows.
         GapError
             If so many bars are missing that most features are.
         SourceError
@@ -72,8 +74,13 @@ class Predictor:
         """
         recipe = self.bundle.manifest.recipe
         data = recipe.data
-        bars = made_of(self._feed.closed(now, stored_warmup(recipe)), data).bars
-        require_fresh(bars, data.interval, now, recipe.deploy.max_staleness)
+        bars, *peers = (
+            made_of(feed.closed(now, stored_warmup(recipe)), member).bars
+            for feed, member in zip(self._feeds, data.members, strict=True)
+        )
+        for table in (bars, *peers):
+            require_fresh(table, data.interval, now, recipe.deploy.max_staleness)
+        bars = join_peers(bars, dict(zip(data.peers, peers, strict=True)))
         time: datetime = bars["open_time"][-1].as_py() + data.interval
         frame = compute_features(bars, recipe, at=time)
         known = float(np.isfinite(frame.values[0]).mean())

@@ -20,7 +20,7 @@ from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreacha
 from crucible.market.feed import HASTY, LiveFeed
 from crucible.market.update import open_sources
 from crucible.models.bundle import load_bundle
-from crucible.recipe import Recipe
+from crucible.recipe import DataSection
 from crucible.settings import Settings
 from crucible.worker.daemon_thread import in_daemon_thread
 from crucible.worker.deployment import (
@@ -226,17 +226,17 @@ class Worker:
         stated = bundle.manifest.recipe.topic_id(self._settings.network)
         if stated != desired.topic_id:
             raise BundleError(f"Bundle {bundle.digest[:12]} answers topic {stated}, not topic {desired.topic_id}.")
-        return Predictor(bundle, self._feed(bundle.manifest.recipe))
+        recipe = bundle.manifest.recipe
+        return Predictor(bundle, [self._feed(member, stored_warmup(recipe)) for member in recipe.data.members])
 
-    def _feed(self, recipe: Recipe) -> LiveFeed:
-        """Return the live bars of ``recipe``; bundles that read the same bars share one feed."""
-        data = recipe.data
+    def _feed(self, data: DataSection, capacity: int) -> LiveFeed:
+        """Return the live bars of ``data``; bundles that read the same bars share one feed."""
         key = data.sources, data.symbol, data.stored
         if key not in self._feeds:
             settings = self._settings
             feed = LiveFeed(
                 open_sources(data.sources, data.symbol, settings, HASTY), data.symbol, data.stored,
-                capacity=stored_warmup(recipe), clock=self._clock, stream_url=settings.exchange_url,
+                capacity=capacity, clock=self._clock, stream_url=settings.exchange_url,
             )  # fmt: skip
             feed.start()
             self._feeds[key] = feed

@@ -269,3 +269,53 @@ ORACLE = {
     "funding_phase": lambda b, w: (day(b) * 3) % 1,
     "us_session": lambda b, w: float(b.t.weekday() < 5 and 13.5 / 24 <= day(b) <= 20 / 24),
 }  # fmt: skip
+
+
+def peer(b, name, n, shift=0):
+    """Return a column of the peer over the last n bars; missing where it, or the own bar, is."""
+    found = b.column(f"eth_{name}", n, shift)
+    if any(value is None for value in found):
+        raise Missing
+    return found
+
+
+def peer_r(b, n, shift=0, name="eth"):
+    closes = b.column(f"{name}_close", n + 1, shift)
+    if any(value is None for value in closes):
+        raise Missing
+    return [math.log(y / x) for x, y in itertools.pairwise(closes)]
+
+
+def everyone(b, n):
+    return list(zip(peer_r(b, n), peer_r(b, n, name="sol"), strict=True))
+
+
+def middle(b, n):
+    return [mean(pair) for pair in everyone(b, n)]
+
+
+def spread(b, n):
+    return [st.pstdev([own, *pair]) for own, pair in zip(b.r(n), everyone(b, n), strict=True)]
+
+
+ORACLE_ACROSS = {
+    "lead_eth": lambda b, w: peer_r(b, 1)[0],
+    "gap_eth": lambda b, w: math.fsum(peer_r(b, w["n"])) - math.fsum(b.r(w["n"])),
+    "strength_eth": lambda b, w: math.fsum(b.r(w["n"])) - math.fsum(peer_r(b, w["n"])),
+    "beta_eth": lambda b, w: slope_on(b.r(w["n"]), peer_r(b, w["n"])),
+    "residual_eth": lambda b, w: (
+        math.fsum(b.r(w["m"])) - slope_on(b.r(w["n"]), peer_r(b, w["n"])) * math.fsum(peer_r(b, w["m"]))
+    ),
+    "correlation_eth": lambda b, w: corr(b.r(w["n"]), peer_r(b, w["n"])),
+    "lag_eth": lambda b, w: corr(b.r(w["n"]), peer_r(b, w["n"], 1)),
+    "volume_eth": lambda b, w: math.log(peer(b, "volume", 1)[0] / mean(peer(b, "volume", w["n"]))),
+    "market_return": lambda b, w: math.fsum(middle(b, w["n"])),
+    "market_trend": lambda b, w: math.fsum(middle(b, w["n"])) / st.stdev(middle(b, w["n"])),
+    "market_residual": lambda b, w: (
+        math.fsum(b.r(w["m"])) - slope_on(b.r(w["n"]), middle(b, w["n"])) * math.fsum(middle(b, w["m"]))
+    ),
+    "breadth": lambda b, w: mean([sum(r > 0 for r in pair) / 2 for pair in everyone(b, w["n"])]),
+    "dispersion": lambda b, w: mean(spread(b, w["n"])),
+    "dispersion_change": lambda b, w: math.log(mean(spread(b, w["m"])) / mean(spread(b, w["n"]))),
+}
+"""Those that look across, for peers ``eth`` and ``sol``."""

@@ -135,7 +135,7 @@ def test_the_digest_follows_what_is_computed(recipe, recipe_text):
     assert feature_digest(other) == feature_digest(recipe)
     longer = recipe_text.replace("testnet = 77", "testnet = 9077").replace('horizon = "5m"', 'horizon = "1h"')
     assert feature_digest(parse_recipe(longer, "r")) != feature_digest(recipe)
-    assert recipe_features(recipe) is CORE
+    assert recipe_features(recipe) == CORE
 
 
 def test_bad_requests_are_one_sentence(make_bars, recipe):

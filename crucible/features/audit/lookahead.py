@@ -108,14 +108,21 @@ def _compare(before: FeatureFrame, after: FeatureFrame, rows: int, when: str) ->
 def _perturbed(bars: pa.Table, cut: int, generator: np.random.Generator) -> pa.Table:
     """Return the bars with every price from row ``cut`` on moved, and every volume exchanged for another."""
     future = bars.num_rows - cut
-    factor = np.exp(generator.normal(0, 0.02, future) + generator.choice([-1.0, 1.0]))
-    for name in PRICES:
-        values = bars[name].to_numpy().copy()
-        values[cut:] *= factor
-        bars = bars.set_column(bars.column_names.index(name), bars.schema.field(name), pa.array(values))
-    volume = bars["volume"].to_numpy().copy()
-    volume[cut:] = generator.permutation(volume[cut:]) * 3.0 + 1.0
-    return bars.set_column(bars.column_names.index("volume"), bars.schema.field("volume"), pa.array(volume))
+    for prefix in [name.removesuffix("close") for name in bars.column_names if name.endswith("close")]:
+        factor = np.exp(generator.normal(0, 0.02, future) + generator.choice([-1.0, 1.0]))
+        for name in PRICES:
+            values = bars[prefix + name].to_numpy().copy()
+            values[cut:] *= factor
+            bars = _with(bars, prefix + name, values)
+        volume = bars[f"{prefix}volume"].to_numpy().copy()
+        volume[cut:] = generator.permutation(volume[cut:]) * 3.0 + 1.0
+        bars = _with(bars, f"{prefix}volume", volume)
+    return bars
+
+
+def _with(bars: pa.Table, name: str, values: np.ndarray) -> pa.Table:
+    column = pa.array(values, mask=np.isnan(values))  # a peer may lack a bar that the own symbol has
+    return bars.set_column(bars.column_names.index(name), bars.schema.field(name), column)
 
 
 def _thinned(bars: pa.Table, cut: int, generator: np.random.Generator) -> pa.Table:

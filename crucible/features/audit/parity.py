@@ -106,6 +106,6 @@ def compare_paths(
 
 
 def _scale(history: FeatureFrame) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        scale = np.array([np.nanstd(history.columns[name]) for name in history.names])
+    known = [column[np.isfinite(column)] for column in history.columns.values()]
+    scale = np.array([column.std() if len(column) else 0.0 for column in known])
     return np.where(scale > 0, scale, 1.0)

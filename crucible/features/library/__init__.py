@@ -6,12 +6,15 @@ import difflib
 
 from crucible.errors import RecipeError
 from crucible.features.feature import Feature, FeatureSet
-from crucible.features.library import returns, seasons, shape, trend, volatility, volume
+from crucible.features.library import peers, returns, seasons, shape, trend, volatility, volume
 
 FAMILIES = (returns, volatility, trend, volume, shape, seasons)
 
 LIBRARY: dict[str, Feature] = {item.name: item for family in FAMILIES for item in family.FEATURES}
-"""Every built-in feature, by name."""
+"""Every built-in feature of one symbol, by name."""
+
+ACROSS: dict[str, Feature] = {item.name: item for item in peers.FEATURES}
+"""Every built-in feature that looks at other symbols, by name; ``{peer}`` stands for each of them."""
 
 
 def _pick(*names: str) -> tuple[Feature, ...]:
@@ -32,7 +35,10 @@ CORE = FeatureSet(
 WIDE = FeatureSet("wide", 1, tuple(LIBRARY.values()))
 """Everything that one symbol's bars can say."""
 
-_SETS = {(item.name, item.version): item for item in (CORE, WIDE)}
+CROSS = FeatureSet("cross", 1, (*LIBRARY.values(), *ACROSS.values()))
+"""The same, and what the recipe's ``data.peers`` say."""
+
+_SETS = {(item.name, item.version): item for item in (CORE, WIDE, CROSS)}
 
 
 def feature_set(name: str, version: int) -> FeatureSet:
