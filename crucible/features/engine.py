@@ -151,8 +151,9 @@ def _history(plan: Plan, frame: Frame) -> FeatureFrame:
         session = Session(plan)
         for low in lows:
             start, high = max(low - plan.lookback, 0), min(low + _SEGMENT, rows)
-            for name, values in session.compute(frame.part(start, high), low - start).items():
-                columns[name][low:high] = values
+            session.compute(
+                frame.part(start, high), low - start, {name: values[low:high] for name, values in columns.items()}
+            )
 
     with ThreadPoolExecutor(_THREADS) as pool:  # DuckDB and NumPy release the interpreter's lock
         shares = [range(index * _SEGMENT, rows, _THREADS * _SEGMENT) for index in range(_THREADS)]

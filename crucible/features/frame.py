@@ -20,10 +20,17 @@ ACROSS = ("peers_r", "peers_up", "spread_r")
 """Columns over all symbols: mean return of the peers, share of them that rose, spread of returns, own one included."""
 
 
+CLOCK = ("day_share", "week_share")
+"""Columns of the clock, at the bar's close, UTC: how much of the day, and of the week since Monday, is over."""
+
+_DAY = 86_400_000_000
+_MONDAY = 3 * _DAY  # 1970 began on a Thursday
+
+
 def base_columns(peers: Sequence[str]) -> tuple[str, ...]:
     """Return every column that an expression may name, for peers by their prefixes."""
     theirs = [f"{peer}_{name}" for peer in peers for name in OWN]
-    return (*OWN, *theirs, *(ACROSS if peers else ()))
+    return (*OWN, *CLOCK, *theirs, *(ACROSS if peers else ()))
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class Frame:
         if peers:
             columns |= _across(columns, peers)
         times = opened[0] + step * np.arange(1, rows + 1, dtype=np.int64)
+        columns["day_share"] = times % _DAY / _DAY
+        columns["week_share"] = (times + _MONDAY) % (7 * _DAY) / (7 * _DAY)
         return cls(times, columns, int(opened[0] // step))
 
     def part(self, low: int, high: int) -> Frame:

@@ -18,9 +18,5 @@ MACROS: dict[str, str] = {
     # per bar, each an unbiased estimate of the variance under its own assumptions
     "garman_klass(open, high, low, close)": "0.5 * sq(ln(high / low)) - (2 * ln(2) - 1) * sq(ln(close / open))",
     "rogers_satchell(open, high, low, close)": "ln(high / close) * ln(high / open) + ln(low / close) * ln(low / open)",
-    "day_share(t)": "(extract('hour' FROM t) * 3600 + extract('minute' FROM t) * 60 "
-    "+ extract('second' FROM t)) / 86400",
-    "week_share(t)": "((extract('isodow' FROM t) - 1) * 86400 + extract('hour' FROM t) * 3600 "
-    "+ extract('minute' FROM t) * 60) / 604800",
 }
 """Name with arguments to expression."""

@@ -8,7 +8,6 @@ import threading
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from crucible.errors import DataError
 from crucible.features.frame import Frame
@@ -54,8 +53,17 @@ class Session:
         """Let go of the connection."""
         self._connection.close()
 
-    def compute(self, frame: Frame, low: int) -> dict[str, np.ndarray]:
+    def compute(self, frame: Frame, low: int, out: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """Return every feature at the rows from ``low`` on; the rows before are what the windows look back on.
+
+        Parameters
+        ----------
+        frame : Frame
+            Bars.
+        low : int
+            First row that is wanted.
+        out : dict of str to numpy.ndarray, optional
+            Where to write them, by name: what is returned, if given.
 
         Raises
         ------
@@ -63,7 +71,7 @@ class Session:
             If a feature cannot be computed; with its name.
         """
         plan, rows = self.plan, len(frame.times)
-        inner = self._select("frame", plan.inner, plan.inner_sql, frame.to_arrow(plan.base, {}, slice(0, rows)))
+        inner = self._select("frame", plan.inner, plan.inner_sql, {}, frame.to_arrow(plan.base, {}, slice(0, rows)))
         rolling = Rolling(frame.first, rows)
         columns = {**frame.columns, **inner}
         windows = {
@@ -71,20 +79,27 @@ class Session:
             for name, term in plan.terms.items()
         }
         wanted = frame.to_arrow(plan.base, windows, slice(low, rows))
-        found = self._select("windows", plan.outer, plan.outer_sql, wanted)
+        found = self._select("windows", plan.outer, plan.outer_sql, out or {}, wanted)
         for feature in plan.functions:
-            found[feature.name] = plan.call(feature, {"t": frame.times, **frame.columns})[low:]
+            values = plan.call(feature, {"t": frame.times, **frame.columns})[low:]
+            if out:
+                out[feature.name][:] = values
+            found[feature.name] = values
         return found
 
-    def _select(self, relation: str, columns: dict[str, str], sql: str, table: pa.Table) -> dict[str, np.ndarray]:
+    def _select(
+        self, relation: str, columns: dict[str, str], sql: str, out: dict[str, np.ndarray], table: pa.Table
+    ) -> dict[str, np.ndarray]:
         if not columns:
             return {}
         try:
-            return dict(zip(columns, self._run(relation, sql, table), strict=True))
+            return self._run(relation, columns, sql, out, table)
         except duckdb.Error as error:
             raise self._blame(columns, relation, table, error) from error
 
-    def _run(self, relation: str, sql: str, table: pa.Table) -> list[np.ndarray]:
+    def _run(
+        self, relation: str, columns: dict[str, str], sql: str, out: dict[str, np.ndarray], table: pa.Table
+    ) -> dict[str, np.ndarray]:
         if relation not in self._relations:
             current = _Current(table)
             self._connection.register(relation, current)
@@ -93,9 +108,13 @@ class Session:
         self._relations[relation].table = table
         query = f"EXECUTE of_{relation}"
         if table.num_rows < _FEW:
-            found = self._connection.execute(query).fetchnumpy().values()
-            return [np.ma.filled(np.ma.asarray(values, dtype=np.float64), math.nan) for values in found]
-        return [_numbers(column) for column in self._connection.sql(query).to_arrow_table().columns]
+            found = zip(columns, self._connection.execute(query).fetchnumpy().values(), strict=True)
+            numbers = {name: np.ma.filled(np.ma.asarray(some, dtype=np.float64), math.nan) for name, some in found}
+            for name in numbers.keys() & out.keys():
+                out[name][:] = numbers[name]
+            return numbers
+        made = self._connection.sql(query).to_arrow_table().columns
+        return {name: _numbers(column, out.get(name)) for name, column in zip(columns, made, strict=True)}
 
     def _blame(self, columns: dict[str, str], relation: str, table: pa.Table, error: duckdb.Error) -> DataError:
         """Find out which feature it was."""
@@ -113,11 +132,16 @@ class Session:
         return DataError(f"The features cannot be computed: {str(error).splitlines()[0]}")
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    out = np.empty(len(column))
+def _numbers(column: pa.ChunkedArray, out: np.ndarray | None) -> np.ndarray:
+    """Return the column's numbers, in ``out`` where that is given; null is NaN."""
+    out = np.empty(len(column)) if out is None else out
     low = 0
     for chunk in column.chunks:
         high = low + len(chunk)
-        out[low:high] = np.from_dlpack(pc.fill_null(chunk, math.nan) if chunk.null_count else chunk)
+        validity, values = chunk.buffers()
+        out[low:high] = np.frombuffer(values, dtype=np.float64)[chunk.offset : chunk.offset + len(chunk)]
+        if chunk.null_count:  # what stands under a null is anything
+            bits = np.unpackbits(np.frombuffer(validity, dtype=np.uint8), bitorder="little")
+            out[low:high][bits[chunk.offset : chunk.offset + len(chunk)] == 0] = math.nan
         low = high
     return out
