@@ -7,7 +7,7 @@ import dagster as dg
 from assets.features import features
 from assets.market import bars
 from assets.metadata import table
-from crucible import bar_stages, stages
+from crucible import bar_stages, stage_records
 from crucible.features.audit.lookahead import find_leaks
 from crucible.features.audit.parity import compare_paths
 from crucible.features.engine import recipe_features, recipe_plan
@@ -71,7 +71,7 @@ def bars_expectations(context: dg.AssetCheckExecutionContext, home: Home) -> Ite
 def features_expectations(context: dg.AssetCheckExecutionContext, home: Home) -> Iterator[dg.AssetCheckResult]:
     """The dataset, and what each feature's declaration promises: its range, few missing values, some variation."""
     recipe = home.recipe(context.partition_key)
-    frame = features_frame(stages.read_features(home.settings, recipe))
+    frame = features_frame(stage_records.read_features(home.settings, recipe))
     outcomes = {outcome.name: outcome for outcome in validate(frame, suite_of(recipe_features(recipe)))}
     for item in DATASET:
         found = outcomes[item.name]

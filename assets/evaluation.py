@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.metadata import image, plain, table
 from assets.models import walk_forward
-from crucible import stages
+from crucible import lab_stages
 from pipelines.partitions import RECIPES
 from resources.home import Home
 
@@ -12,7 +12,7 @@ from resources.home import Home
 @dg.asset(partitions_def=RECIPES, deps=[walk_forward], group_name="models", kinds={"mlflow"}, owners=["team:lab"])
 def evaluation(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
     """The best candidate by the topic's own loss, its scorecard and its verdict; every candidate is an MLflow run."""
-    result = stages.evaluate(home.settings, home.recipe(context.partition_key))
+    result = lab_stages.evaluate(home.settings, home.recipe(context.partition_key))
     verdict = result.verdict
     return dg.MaterializeResult(
         metadata={

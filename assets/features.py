@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.market import bars
 from assets.metadata import columns, image, plain, table
-from crucible import stages
+from crucible import lab_stages
 from crucible.features.engine import feature_digest, recipe_plan, warmup_bars
 from pipelines.partitions import RECIPES
 from resources.home import Home
@@ -14,8 +14,8 @@ from resources.home import Home
 def features(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
     """Features in windows of the horizon, and the return over the next horizon."""
     recipe = home.recipe(context.partition_key)
-    dataset = stages.build_features(home.settings, recipe)
-    rows, folder = stages.describe_features(home.settings, recipe, dataset)
+    dataset = lab_stages.build_features(home.settings, recipe)
+    rows, folder = lab_stages.describe_features(home.settings, recipe, dataset)
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": len(dataset.y),

@@ -5,7 +5,7 @@ import numpy as np
 
 from assets.features import features
 from assets.metadata import table
-from crucible import stages
+from crucible import lab_stages
 from pipelines.partitions import RECIPES
 from resources.home import Home
 
@@ -20,7 +20,7 @@ def walk_forward(context: dg.AssetExecutionContext, home: Home) -> dg.Materializ
     def tell(done: int, total: int) -> None:
         context.log.info(f"fit {done} of {total}")
 
-    oos = stages.walk_forward(home.settings, recipe, tell)
+    oos = lab_stages.walk_forward(home.settings, recipe, tell)
     folds = [
         {"fold": int(fold), "from": str(oos.times[oos.fold == fold][0]), "to": str(oos.times[oos.fold == fold][-1]),
          "rows": int((oos.fold == fold).sum())}

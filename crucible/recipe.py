@@ -15,16 +15,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
+from crucible.model_settings import (
+    Fraction,
+    ModelSection,
+    Section,
+)
 from crucible.topics.catalogue import Network, TargetKind, find_topic
 from crucible.venue import market_of, split_source, venue_of
 
 LossMethod = Literal["sqe", "abse", "huber", "logcosh", "bce", "poisson", "ztae", "zptae"]
 Grade = Literal["A+", "A", "B+", "B", "C", "D", "F"]
-CandidateName = Literal["zero", "last_value", "ridge", "lightgbm", "catboost", "mean"]
 
 
 def _to_duration(value: object) -> object:
@@ -41,15 +45,10 @@ def _offset_text(value: timedelta) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
 Offset = Annotated[timedelta, BeforeValidator(_to_offset), PlainSerializer(_offset_text)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]+$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TopicSection(_Section):
+class TopicSection(Section):
     """Which question is answered."""
 
     testnet: int | None = Field(default=None, ge=1)
@@ -75,7 +74,7 @@ class TopicSection(_Section):
         return self
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """Which bars are used. ``history`` counts back from the newest closed bar.
 
     Bars of length ``stored`` are fetched and kept; bars of length ``interval``, whose grid is shifted by ``offset``
@@ -131,14 +130,14 @@ class DataSection(_Section):
         return self.interval // self.stored
 
 
-class WindowSection(_Section):
+class WindowSection(Section):
     """A look-back of ``horizons`` times H, at least ``least`` bars."""
 
     horizons: float = Field(gt=0)
     least: int = Field(ge=1)
 
 
-class OwnFeature(_Section):
+class OwnFeature(Section):
     """A feature of the recipe's own: data, not code, so that it travels with the model; see ``docs/how-to``."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -150,7 +149,7 @@ class OwnFeature(_Section):
     high: float | None = None
 
 
-class FeatureSection(_Section):
+class FeatureSection(Section):
     """Which feature set, by name and version, and what is added to it.
 
     ``module`` names a Python file beside the recipes whose ``FEATURES`` are added; ``own`` are added after these.
@@ -162,81 +161,51 @@ class FeatureSection(_Section):
     own: tuple[OwnFeature, ...] = ()
 
 
-class RidgeSection(_Section):
-    """Ridge regression on standardised features."""
+class SearchSection(Section):
+    """The inner search: ``trials`` settings per learning candidate, each over ``folds`` inner folds, in ``rounds``.
 
-    alpha: float = Field(gt=0)
+    Each round narrows the ranges to where the best trials so far lie. With one trial the recipe's settings are judged
+    as they are. A trial that takes longer than ``deadline`` fails.
+    """
 
-
-class LightGBMSection(_Section):
-    """Gradient boosting by LightGBM, one thread per fit."""
-
-    trees: int = Field(ge=1)
-    learning_rate: Fraction
-    leaves: int = Field(ge=2)
-    min_leaf_rows: int = Field(ge=1)
-    feature_fraction: float = Field(gt=0, le=1)
-    bins: int = Field(ge=8, le=255)
+    trials: int = Field(ge=1)
+    folds: int = Field(ge=2)
+    rounds: int = Field(ge=1)
+    deadline: Duration
 
 
-class CatBoostSection(_Section):
-    """Gradient boosting by CatBoost, one thread per fit."""
+class ValidationSection(Section):
+    """Three stages, oldest rows first.
 
-    trees: int = Field(ge=1)
-    learning_rate: Fraction
-    depth: int = Field(ge=1, le=10)
-    borders: int = Field(ge=8, le=254)
-
-
-class ModelSection(_Section):
-    """The candidates, and the settings of those that have any."""
-
-    candidates: tuple[CandidateName, ...] = Field(min_length=1)
-    ridge: RidgeSection | None = None
-    lightgbm: LightGBMSection | None = None
-    catboost: CatBoostSection | None = None
-
-    @model_validator(mode="after")
-    def _settings_match_candidates(self) -> Self:
-        if len(set(self.candidates)) != len(self.candidates):
-            raise ValueError("each candidate may be named once")
-        for name in ("ridge", "lightgbm", "catboost"):
-            if (getattr(self, name) is None) == (name in self.candidates):
-                missing = name in self.candidates
-                raise ValueError(
-                    f"candidate {name!r} needs a table [models.{name}]"
-                    if missing
-                    else f"[models.{name}] is there, but {name!r} is not among the candidates"
-                )
-        if "mean" in self.candidates and not {"ridge", "lightgbm", "catboost"} & set(self.candidates):
-            raise ValueError("candidate 'mean' needs at least one of ridge, lightgbm and catboost to average")
-        return self
-
-
-class ValidationSection(_Section):
-    """Purged walk-forward: ``folds`` test blocks of length ``test``, after at least ``min_train``."""
+    The search sees at least ``min_train``; then come ``folds`` outer windows of length ``test``, predicted with frozen
+    settings and a fresh fit each; then the deployment set, which is opened once per recipe version.
+    """
 
     folds: int = Field(ge=2)
     test: Duration
     min_train: Duration
     window: Literal["expanding", "rolling"]
     embargo: Duration
+    deployment: Duration
     seed: int = Field(ge=0)
 
 
-class GateSection(_Section):
+class GateSection(Section):
     """What a candidate must show before it is promoted without a person's word.
 
-    ``block`` is the length of a bootstrap block in horizons.
+    ``alpha`` is the level of every test on the outer windows, ``confirm`` that of the last one, on outer windows and
+    deployment set together: the rate of false promotions is at most about that. ``block`` is the length of a bootstrap
+    block in horizons.
     """
 
     minimum_grade: Grade
     alpha: Fraction
+    confirm: Fraction
     bootstrap: int = Field(ge=200)
     block: int = Field(ge=2)
 
 
-class DeploySection(_Section):
+class DeploySection(Section):
     """Who submits, and when to retrain (cron, UTC)."""
 
     wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -244,7 +213,7 @@ class DeploySection(_Section):
     max_staleness: Duration
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """How one worker answers one topic."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -253,6 +222,7 @@ class Recipe(_Section):
     data: DataSection
     features: FeatureSection
     models: ModelSection
+    search: SearchSection
     validation: ValidationSection
     gates: GateSection
     deploy: DeploySection
@@ -265,17 +235,20 @@ class Recipe(_Section):
             ("topic.cadence", self.topic.cadence),
             ("data.history", self.data.history),
             ("validation.test", self.validation.test),
+            ("validation.deployment", self.validation.deployment),
         ):
             if value % bar:
                 raise ValueError(
                     f"{where} is {format_duration(value)}, which is no multiple of "
                     f"the bar interval {format_duration(bar)}"
                 )
-        need = self.validation.min_train + self.validation.folds * self.validation.test
-        if need > self.data.history:
+        plan = self.validation
+        need = plan.min_train + plan.folds * plan.test + plan.deployment
+        # targets of the newest horizon are not known yet, and the first rows have no features
+        if need + self.topic.horizon > self.data.history:
             raise ValueError(
-                f"validation needs {format_duration(need)} (min_train + folds x test), "
-                f"but data.history is {format_duration(self.data.history)}"
+                f"validation needs {format_duration(need)} (min_train + folds x test + deployment), "
+                f"and a horizon more, but data.history is {format_duration(self.data.history)}"
             )
         return self
 

@@ -47,6 +47,8 @@ class Settings:
     """The topic-list API."""
     allora_key: str = field(default="", repr=False)
     """The key of Allora's data service, for the source ``allora``; never written to a file or a log."""
+    dask_scheduler: str = ""
+    """A Dask scheduler, ``tcp://host:port``, that fits are sent to; empty for processes of this machine."""
     dagster_url: str = ""
     """The Dagster UI, while it runs."""
     mlflow_url: str = ""

@@ -20,7 +20,7 @@ def evaluate(recipe: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from crucible import stages
+    from crucible import lab_stages
     from crucible.recipe import find_recipe
     from crucible.settings import Settings
 
@@ -29,11 +29,17 @@ def evaluate(recipe: str, as_json: bool) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("features", total=None)
-        stages.build_features(settings, chosen)
-        progress.update(task, description="walk-forward")
-        stages.walk_forward(settings, chosen, lambda done, total: progress.update(task, completed=done, total=total))
+        lab_stages.build_features(settings, chosen)
+        progress.update(task, description="search")
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        lab_stages.walk_forward(
+            settings, chosen, lambda done, total: progress.update(task, completed=done, total=total)
+        )
         progress.update(task, description="evaluation", total=None)
-        evaluation = stages.evaluate(settings, chosen)
+        evaluation = lab_stages.evaluate(settings, chosen)
     if as_json:
         click.echo(json.dumps(evaluation.verdict.to_json(), indent=2))
     else:

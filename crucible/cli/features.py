@@ -79,9 +79,9 @@ def report(recipe: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from crucible.lab_stages import build_features, describe_features
     from crucible.recipe import find_recipe
     from crucible.settings import Settings
-    from crucible.stages import build_features, describe_features
 
     settings = Settings.load()
     chosen = find_recipe(settings.recipes, recipe)

@@ -90,3 +90,31 @@ def show(name: str, canonical: bool) -> None:
         click.echo(found.canonical())
         return
     click.echo(json.dumps({"digest": found.digest, "recipe": found.model_dump(mode="json")}, indent=2))
+
+
+@recipe.command()
+@click.argument("name")
+def bump(name: str) -> None:
+    """Raise the version of the recipe NAME by one, in its file: a new version has a deployment set of its own.
+
+    The trial ledger remembers every version. Each further look at the same rows makes the last gate harder to pass.
+
+    Example: crucible recipe bump btc_usd_5min
+    """
+    import re
+    from pathlib import Path
+
+    from crucible.process import write_atomic
+    from crucible.recipe import find_recipe
+    from crucible.settings import Settings
+
+    folder = Settings.load().recipes
+    found = find_recipe(folder, name)
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    # the first such line is the recipe's own: tables come after it
+    text, count = re.subn(
+        r"^version *= *\d+", f"version = {found.version + 1}", path.read_text(encoding="utf-8"), count=1, flags=re.M
+    )
+    assert count == 1  # a valid recipe states its version
+    write_atomic(path, text.encode())
+    click.echo(f"{found.name}: version {found.version} -> {found.version + 1}")

@@ -1,4 +1,4 @@
-"""The baselines that any model must beat: nothing changes, and the last move repeats."""
+"""The baselines that any model must beat: nothing changes, the last move repeats, and the mean move goes on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from crucible.models.model import HeldOut
+
 
 @dataclass(frozen=True)
 class Zero:
     """Predicts no change."""
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
+    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
         """Do nothing."""
         return self
 
@@ -48,7 +50,7 @@ class LastValue:
 
     column: int
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
+    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
         """Do nothing."""
         return self
 
@@ -68,3 +70,32 @@ class LastValue:
     def describe(self) -> dict[str, Any]:
         """Return the column that is repeated."""
         return {"column": self.column}
+
+
+class Drift:
+    """Predicts the mean return of the training rows."""
+
+    def __init__(self, mean: float = 0.0) -> None:
+        self.mean = mean
+
+    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+        """Take the mean of ``y``."""
+        self.mean = float(y.mean())
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return that mean for every row, shape (n,)."""
+        return np.full(len(x), self.mean)
+
+    def save(self, folder: Path) -> None:
+        """Write ``drift.json``."""
+        (folder / "drift.json").write_text(json.dumps({"mean": self.mean}) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read ``drift.json``."""
+        return cls(**json.loads((folder / "drift.json").read_text()))
+
+    def describe(self) -> dict[str, Any]:
+        """Return no settings."""
+        return {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from crucible.recipe import CatBoostSection
+from crucible.model_settings import CatBoostSection
+from crucible.models.model import HeldOut
 
 if TYPE_CHECKING:
     from catboost import CatBoostRegressor
@@ -23,8 +25,8 @@ class CatBoost:
         self.scale = 1.0
         self.regressor: CatBoostRegressor | None = None
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
-        """Learn from features ``x`` (n, k) and log returns ``y`` (n,)."""
+    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+        """Learn from features ``x`` (n, k) and log returns ``y`` (n,); see :class:`.Model`."""
         from catboost import CatBoostRegressor
 
         self.scale = float(np.std(y)) or 1.0
@@ -34,16 +36,31 @@ class CatBoost:
             depth=self.settings.depth,
             border_count=self.settings.borders,
             random_seed=self.seed,
+            boost_from_average=False,  # the mean return is noise, see Ridge
             thread_count=1,
             allow_writing_files=False,
             verbose=False,
         )
-        self.regressor.fit(x, y / self.scale)
+        later: dict[str, Any] = {}
+        if held_out is not None:
+            later = {
+                "eval_set": (np.asarray(held_out.x, dtype=np.float32), held_out.y / self.scale),
+                "early_stopping_rounds": held_out.patience,
+                "callbacks": [_Deadline(held_out.deadline)],
+            }
+        self.regressor.fit(np.asarray(x, dtype=np.float32), y / self.scale, **later)
         return self
+
+    @property
+    def rounds(self) -> int:
+        """How many trees are used."""
+        assert self.regressor is not None, "fit or load first"
+        return int(self.regressor.tree_count_)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return predicted log returns, shape (n,)."""
         assert self.regressor is not None, "fit or load first"
+        x = np.asarray(x, dtype=np.float32)  # as it was fitted: a value on an edge stays on its side
         return np.asarray(self.regressor.predict(x, thread_count=1)) * self.scale
 
     def save(self, folder: Path) -> None:
@@ -70,3 +87,12 @@ class CatBoost:
     def describe(self) -> dict[str, Any]:
         """Return the settings."""
         return {**self.settings.model_dump(), "seed": self.seed}
+
+
+class _Deadline:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def after_iteration(self, info: object) -> bool:
+        """Return whether to go on."""
+        return time.monotonic() <= self.deadline

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from crucible.recipe import LightGBMSection
+from crucible.errors import EvaluationError
+from crucible.model_settings import LightGBMSection
+from crucible.models.model import HeldOut
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -27,8 +31,8 @@ class LightGBM:
         self.scale = 1.0
         self.booster: Booster | None = None
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
-        """Learn from features ``x`` (n, k) and log returns ``y`` (n,)."""
+    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+        """Learn from features ``x`` (n, k) and log returns ``y`` (n,); see :class:`.Model`."""
         import lightgbm
 
         self.scale = float(np.std(y)) or 1.0
@@ -40,20 +44,35 @@ class LightGBM:
             "feature_fraction": self.settings.feature_fraction,
             "max_bin": self.settings.bins,
             "seed": self.seed,
+            "boost_from_average": False,  # the mean return is noise, see Ridge
             "deterministic": True,
             "force_col_wise": True,
             # one thread per fit: folds run side by side, and OpenMP's spinning threads ruin each other
             "num_threads": 1,
             "verbosity": -1,
         }
+        # bin edges come from these rows alone
+        data = lightgbm.Dataset(np.asarray(x, dtype=np.float32), y / self.scale)
+        callbacks: list[Callable[..., None]] = []
+        later = []
+        if held_out is not None:
+            later = [data.create_valid(np.asarray(held_out.x, dtype=np.float32), held_out.y / self.scale)]
+            callbacks = [lightgbm.early_stopping(held_out.patience, verbose=False), _until(held_out.deadline)]
         self.booster = lightgbm.train(
-            parameters, lightgbm.Dataset(x, y / self.scale), num_boost_round=self.settings.trees
+            parameters, data, num_boost_round=self.settings.trees, valid_sets=later, callbacks=callbacks
         )
         return self
+
+    @property
+    def rounds(self) -> int:
+        """How many trees are used."""
+        assert self.booster is not None, "fit or load first"
+        return self.booster.best_iteration if self.booster.best_iteration > 0 else self.booster.num_trees()
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return predicted log returns, shape (n,)."""
         assert self.booster is not None, "fit or load first"
+        x = np.asarray(x, dtype=np.float32)  # as it was fitted: a value on an edge stays on its side
         return np.asarray(self.booster.predict(x, num_threads=1)) * self.scale
 
     def save(self, folder: Path) -> None:
@@ -77,3 +96,11 @@ class LightGBM:
     def describe(self) -> dict[str, Any]:
         """Return the settings."""
         return {**self.settings.model_dump(), "seed": self.seed}
+
+
+def _until(deadline: float) -> Callable[..., None]:
+    def check(environment: object) -> None:
+        if time.monotonic() > deadline:
+            raise EvaluationError("The fit took longer than its deadline.")
+
+    return check

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Rows that a growing model may look at to know when to stop.
+
+    Attributes
+    ----------
+    x : numpy.ndarray
+        Shape (m, k): features.
+    y : numpy.ndarray
+        Shape (m,): log returns.
+    patience : int
+        How many rounds without improvement end the fit.
+    deadline : float
+        ``time.monotonic()`` after which the fit is given up.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    patience: int
+    deadline: float
 
 
 class Model(Protocol):
@@ -14,8 +37,11 @@ class Model(Protocol):
     A model never raises on NaN features: a missing window is a fact of markets, not a fault of the caller.
     """
 
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
-        """Learn from features ``x`` (n, k) and log returns ``y`` (n,); return itself."""
+    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+        """Learn from features ``x`` (n, k) and log returns ``y`` (n,); return itself.
+
+        A model that grows (boosting) stops where ``held_out`` rows, which come after ``x``, no longer improve.
+        """
         ...
 
     def predict(self, x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from crucible.errors import ProcessError
 from crucible.recipe import Recipe
 from crucible.stack.dagster_api import DagsterApi
 from crucible.stack.processes import Stack
-from crucible.stages import read_verdict
+from crucible.stage_records import read_verdict
 from crucible.worker.deployment import Actual, read_actual
 from crucible.worker.journal import Row, read_journal
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from crucible.recipe import Recipe
-from crucible.validation.gates import Verdict, judge, select
 from crucible.validation.losses import topic_loss
 from crucible.validation.plots import calibration_plot, equity_plot, loss_plot
 from crucible.validation.predictions import OutOfSample
 from crucible.validation.scorecard import PRIMARY, Scorecard, scorecard
+from crucible.validation.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Evaluation:
     Attributes
     ----------
     verdict : Verdict
-        On the candidate with the lowest topic loss.
+        On the candidate that the inner search chose.
     scorecards : dict of str to Scorecard
         Of every candidate.
     fold_metrics : dict of str to list of dict
@@ -68,22 +68,20 @@ class Evaluation:
         ]
 
 
-def evaluate(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, *, purged: bool) -> Evaluation:
-    """Choose a candidate by the topic's own loss and judge it.
+def describe(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, verdict: Verdict) -> Evaluation:
+    """Return losses, scorecards and plots of the outer windows beside the verdict.
 
     Parameters
     ----------
     recipe : Recipe
-        Loss and gates.
+        Loss and cadence.
     oos : OutOfSample
         Predictions of every candidate.
     scale : numpy.ndarray
         Shape (n,): see :func:`.topic_loss`.
-    purged : bool
-        Whether it was verified that no training label reaches its test block.
+    verdict : Verdict
+        On the candidate that the search chose.
     """
-    chosen = select(recipe, oos, scale)
-    verdict, _ = judge(recipe, oos, chosen, scale, {"no training label reaches its test block": purged})
     minutes = recipe.topic.cadence.total_seconds() / 60
     per_row = {
         name: topic_loss(recipe, oos.y_true, predicted, oos.close, scale) for name, predicted in oos.y_pred.items()
@@ -94,8 +92,8 @@ def evaluate(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, *, purged: boo
         fold_metrics={name: _by_fold(oos, name, per_row[name], minutes) for name in oos.y_pred},
         losses={name: float(values.mean()) for name, values in per_row.items()},
         plots={
-            "equity": equity_plot(oos, chosen),
-            "calibration": calibration_plot(oos, chosen),
+            "equity": equity_plot(oos, verdict.candidate),
+            "calibration": calibration_plot(oos, verdict.candidate),
             "loss_by_block": loss_plot(recipe, oos, scale),
         },
     )
@@ -122,9 +120,12 @@ def markdown(recipe: Recipe, evaluation: Evaluation) -> str:
     lines = [
         f"# {recipe.name}: {verdict.candidate} {'passed' if verdict.passed else 'was refused'}, grade {verdict.grade}",
         "",
-        "| gate | passed | what was found |",
+        "| gate | outcome | what was found |",
         "|---|---|---|",
-        *(f"| {gate.name} | {'yes' if gate.passed else 'NO'} | {gate.sentence} |" for gate in verdict.gates),
+        *(
+            f"| {gate.name} | {gate.outcome if gate.passed else gate.outcome.upper()} | {gate.sentence} |"
+            for gate in verdict.gates
+        ),
         "",
         f"| candidate | mean {recipe.topic.loss} | against zero | direction right | correlation | grade |",
         "|---|---|---|---|---|---|",
@@ -134,7 +135,8 @@ def markdown(recipe: Recipe, evaluation: Evaluation) -> str:
             for row in evaluation.candidate_rows()
         ),
         "",
-        "The candidate was chosen on the same test blocks that are reported here: with few candidates that flatters "
-        "little, but it does flatter. The seven-metric grade is the network kit's own; it is not calibrated.",
+        "The candidate and its settings were chosen on rows before these windows. The deployment set stays closed "
+        "until every gate on these windows lets the candidate through; it answers once per recipe version. The "
+        "seven-metric grade is the network kit's own; it is not calibrated.",
     ]
     return "\n".join(lines) + "\n"

@@ -32,6 +32,8 @@ class OutOfSample:
         Shape (n,): log return from t to t + H.
     y_pred : dict of str to numpy.ndarray
         Per candidate, shape (n,): predicted log returns.
+    scale : numpy.ndarray, optional
+        Shape (n,): standard deviation of the target as known at t.
     """
 
     times: np.ndarray
@@ -39,6 +41,20 @@ class OutOfSample:
     close: np.ndarray
     y_true: np.ndarray
     y_pred: dict[str, np.ndarray]
+    scale: np.ndarray | None = None
+
+    @property
+    def known_scale(self) -> np.ndarray:
+        """The scale, where it was kept.
+
+        Raises
+        ------
+        SchemaError
+            If it was not.
+        """
+        if self.scale is None:
+            raise SchemaError("These predictions carry no scale; materialise `walk_forward` again.")
+        return self.scale
 
     def __post_init__(self) -> None:
         columns = {"times": self.times, "fold": self.fold, "close": self.close, "y_true": self.y_true, **self.y_pred}
@@ -61,6 +77,7 @@ def to_parquet(oos: OutOfSample) -> bytes:
             "fold": oos.fold,
             "close": oos.close,
             "y_true": oos.y_true,
+            **({} if oos.scale is None else {"scale": oos.scale}),
             **{f"{_PREFIX}{name}": values for name, values in oos.y_pred.items()},
         }
     )
@@ -87,6 +104,7 @@ def read_predictions(path: Path) -> OutOfSample:
             close=table["close"].to_numpy(),
             y_true=table["y_true"].to_numpy(),
             y_pred={name.removeprefix(_PREFIX): table[name].to_numpy() for name in names},
+            scale=table["scale"].to_numpy() if "scale" in table.column_names else None,
         )
     except (OSError, KeyError, pa.ArrowException) as error:
         raise StoreError(f"{path} cannot be read ({error}); materialise `walk_forward` again.") from error

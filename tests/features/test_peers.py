@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from oracle import ORACLE_ACROSS, Bars, Missing
 
-from crucible import bar_stages, stages
+from crucible import bar_stages, lab_stages
 from crucible.clock import ManualClock
 from crucible.errors import DataError, RecipeError, StaleError
 from crucible.features.audit.lookahead import find_leaks
@@ -24,6 +24,7 @@ from crucible.market.bars import check_bars, open_times
 from crucible.market.feed import LiveFeed
 from crucible.market.files import read_bar_file
 from crucible.market.peers import join_peers
+from crucible.market.recipe_bars import read_bars
 from crucible.market.update import open_sources
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.replay import ReplayMarket
@@ -186,13 +187,13 @@ def test_from_the_exchange_to_the_worker_s_answer(make_bars, recipe_text, tmp_pa
         )
         reports = bar_stages.fetch_bars(settings, recipe)
         assert [report.rows_new for report in reports] == [2880] * 3
-        dataset = stages.build_features(settings, recipe)
+        dataset = lab_stages.build_features(settings, recipe)
         feeds = [
             LiveFeed(open_sources(member.sources, member.symbol, settings), member.symbol, FIVE, 400, clock,
                      stream_url=exchange.url)
             for member in recipe.data.members
         ]  # fmt: skip
-        history = compute_features(stages.read_bars(bar_stages.bar_store(settings), recipe.data, None, None), recipe)
+        history = compute_features(read_bars(bar_stages.bar_store(settings), recipe.data, None, None), recipe)
         for name in ("lead_ethusdt", "beta_solusdt", "market_residual", "dispersion", "rsi"):
             column = history.names.index(name)
             answer = Predictor(Echo(recipe, column), feeds).predict(now)

@@ -114,7 +114,7 @@ def test_a_refused_disk_leaves_no_half_bundle(dataset, recipe, training, tmp_pat
 
 
 def test_a_candidate_without_settings_is_refused(recipe_text):
-    text = recipe_text[: recipe_text.index("[models.catboost]")] + recipe_text[recipe_text.index("[validation]") :]
+    text = recipe_text[: recipe_text.index("[models.catboost]")] + recipe_text[recipe_text.index("[search]") :]
     bare = parse_recipe(text.replace('"catboost", ', ""), "r")
     with pytest.raises(RecipeError, match="no settings, or no features, for candidate 'catboost'"):
         build_model("catboost", bare, ("return_1",))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crucible.errors import EvaluationError
-from crucible.validation.bootstrap import FEWEST_BLOCKS, bootstrap_mean, persistence
+from crucible.validation.statistics.bootstrap import FEWEST_BLOCKS, bootstrap_mean, persistence
 
 
 def overlapping(seed, horizon, rows, mean=0.0):
@@ -62,7 +62,7 @@ def test_equal_seeds_give_equal_results_and_others_others():
 def test_the_memory_that_is_held_does_not_change_the_result(monkeypatch):
     values = np.random.default_rng(1).normal(0.1, 1, 400)
     whole = bootstrap_mean(values, block=4, draws=500, seed=3)
-    monkeypatch.setattr("crucible.validation.bootstrap._CHUNK", 101 * 7)
+    monkeypatch.setattr("crucible.validation.statistics.bootstrap._CHUNK", 101 * 7)
     assert bootstrap_mean(values, block=4, draws=500, seed=3) == whole
 
 

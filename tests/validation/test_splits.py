@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -7,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crucible.errors import EvaluationError
-from crucible.validation.splits import WalkForward
+from crucible.recipe import Recipe
+from crucible.validation.splits import Stages, combinatorial, inner_folds
 
 HOUR = timedelta(hours=1)
 
@@ -16,54 +16,110 @@ def hours(count):
     return np.datetime64("2026-01-01T00:00", "us") + np.arange(count) * np.timedelta64(HOUR)
 
 
-def splitter(**changes):
-    plan = WalkForward(2, 3 * HOUR, 4 * HOUR, "expanding", HOUR, 2 * HOUR)
-    return replace(plan, **changes)
+def plan(recipe, *, horizon="2h", folds=2, test="3h", min_train="4h", window="expanding", embargo="1h",
+         deployment="2h", inner=2):  # fmt: skip
+    values = recipe.model_dump(mode="json")
+    values["topic"] |= {"testnet": 9077, "mainnet": None, "horizon": horizon, "cadence": "1h"}
+    values["data"] |= {"stored": "1h", "interval": "1h"}
+    values["validation"] |= {"folds": folds, "test": test, "min_train": min_train, "window": window,
+                             "embargo": embargo, "deployment": deployment}  # fmt: skip
+    values["search"] |= {"folds": inner}
+    return Recipe.model_validate(values)
 
 
-def test_expanding_folds_are_exactly_these_rows():
-    folds = list(splitter().split(hours(13)))
-    assert [fold.test.tolist() for fold in folds] == [[7, 8, 9], [10, 11, 12]]
-    # the first block begins after row 6; a label of 2 h and an embargo of 1 h leave rows up to 3
-    assert [fold.train.tolist() for fold in folds] == [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6]]
+def test_the_three_stages_are_exactly_these_rows(recipe):
+    stages = Stages.of(plan(recipe), hours(15))
+    # the deployment set is (12, 14], the windows (6, 9] and (9, 12]; a label of 2 h and an embargo of 1 h come off
+    assert stages.deployment.test.tolist() == [13, 14]
+    assert stages.deployment.train.tolist() == list(range(10))
+    assert [fold.test.tolist() for fold in stages.outer] == [[7, 8, 9], [10, 11, 12]]
+    assert [fold.train.tolist() for fold in stages.outer] == [[0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6]]
+    assert stages.inner.tolist() == [0, 1, 2, 3]
 
 
-def test_rolling_folds_keep_the_length_of_the_first_training_set():
-    folds = list(splitter(window="rolling").split(hours(13)))
-    assert [fold.train.tolist() for fold in folds] == [[0, 1, 2, 3], [3, 4, 5, 6]]
+def test_a_rolling_window_keeps_the_length_of_the_first_training_set(recipe):
+    stages = Stages.of(plan(recipe, window="rolling"), hours(15))
+    assert [fold.train.tolist() for fold in stages.outer] == [[0, 1, 2, 3], [3, 4, 5, 6]]
 
 
-def test_missing_rows_shift_nothing_since_blocks_are_cut_by_time():
-    times = np.delete(hours(13), [8, 5])
-    first, second = splitter().split(times)
-    assert times[first.test].tolist() == hours(13)[[7, 9]].tolist()
-    assert times[second.train].tolist() == hours(13)[[0, 1, 2, 3, 4, 6]].tolist()
+def test_missing_rows_shift_nothing_since_blocks_are_cut_by_time(recipe):
+    times = np.delete(hours(15), [8, 5])
+    first, second = Stages.of(plan(recipe), times).outer
+    assert times[first.test].tolist() == hours(15)[[7, 9]].tolist()
+    assert times[second.train].tolist() == hours(15)[[0, 1, 2, 3, 4, 6]].tolist()
+
+
+def test_later_rows_leave_the_stages_of_a_version_where_they_are(recipe):
+    times = hours(30)
+    before, later = Stages.of(plan(recipe), times[:15]), Stages.of(plan(recipe), times, end=times[14])
+    assert later.inner.tolist() == before.inner.tolist()
+    assert later.deployment.test.tolist() == [13, 14]
+
+
+def test_inner_folds_are_exactly_these_rows(recipe):
+    folds = inner_folds(plan(recipe, embargo="1h", horizon="1h"), hours(41), np.arange(41))
+    # the tests cover the newer half, (20, 40], in two parts of 10 h; before each 2 h are left out, and 10 h validate
+    assert [fold.test.tolist() for fold in folds] == [list(range(21, 31)), list(range(31, 41))]
+    assert [fold.validation.tolist() for fold in folds] == [list(range(9, 19)), list(range(19, 29))]
+    assert [fold.train.tolist() for fold in folds] == [list(range(7)), list(range(17))]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 4, 6])
+def test_the_inner_tests_cover_the_same_rows_whatever_the_number_of_folds(recipe, folds):
+    made = inner_folds(plan(recipe, embargo="1h", horizon="1h", inner=folds), hours(241), np.arange(241))
+    assert np.concatenate([fold.test for fold in made]).tolist() == list(range(121, 241))
+    assert {len(fold.validation) for fold in made} == {len(fold.test) for fold in made} == {120 // folds}
+
+
+def test_combinatorial_folds_are_exactly_these_rows():
+    made = list(combinatorial(hours(12), groups=4, tested=2, horizon=HOUR, embargo=HOUR))
+    assert len(made) == 6
+    assert made[0].test.tolist() == [0, 1, 2, 3, 4, 5]
+    assert made[0].train.tolist() == [8, 9, 10, 11]  # the last label ends at 6, its embargo at 7
+    assert made[1].test.tolist() == [0, 1, 2, 6, 7, 8]
+    assert made[1].train.tolist() == [11]  # 5 would see 6; 9 and 10 look back on 8
+    tested = np.concatenate([fold.test for fold in made])
+    assert np.bincount(tested).tolist() == [3] * 12
+    with pytest.raises(EvaluationError, match="4 of 4 pieces of 12 rows is no split"):
+        list(combinatorial(hours(12), groups=4, tested=4, horizon=HOUR, embargo=HOUR))
 
 
 @given(
-    rows=st.integers(40, 200), folds=st.integers(2, 5), test=st.integers(2, 6), horizon=st.integers(1, 5),
+    rows=st.integers(60, 200), folds=st.integers(2, 5), test=st.integers(2, 6), horizon=st.integers(1, 5),
     embargo=st.integers(1, 4), window=st.sampled_from(["expanding", "rolling"]), seed=st.integers(0, 99),
 )  # fmt: skip
 @settings(deadline=None)
-def test_no_training_label_reaches_its_test_block(rows, folds, test, horizon, embargo, window, seed):
+def test_no_training_label_reaches_what_is_judged(recipe, rows, folds, test, horizon, embargo, window, seed):
     times = hours(rows)[np.sort(np.random.default_rng(seed).permutation(rows)[: rows * 9 // 10])]
-    plan = splitter(
-        folds=folds, test=test * HOUR, horizon=horizon * HOUR, embargo=embargo * HOUR, min_train=8 * HOUR, window=window
-    )
+    asked = plan(recipe, folds=folds, test=f"{test}h", horizon=f"{horizon}h", embargo=f"{embargo}h", min_train="8h",
+                 window=window)  # fmt: skip
     try:
-        parts = list(plan.split(times))
+        stages = Stages.of(asked, times)
     except EvaluationError:
         return
+    parts = [*stages.outer, stages.deployment]
     seen = np.concatenate([part.test for part in parts])
     assert len(np.unique(seen)) == len(seen)
     assert seen[-1] == len(times) - 1
+    reach = np.timedelta64((horizon + embargo) * HOUR)
     for part in parts:
-        label_end = times[part.train] + np.timedelta64((horizon + embargo) * HOUR)
-        assert label_end.max() < times[part.test].min()
+        assert (times[part.train] + reach).max() < times[part.test].min()
+    assert (times[stages.inner] + reach).max() < times[seen].min()
+    try:
+        inner = inner_folds(asked, times, stages.inner)
+    except EvaluationError:
+        return
+    for fold in inner:
+        assert (times[fold.train] + reach).max() < times[fold.validation].min()
+        assert (times[fold.validation] + reach).max() < times[fold.test].min()
 
 
-def test_too_little_history_is_one_sentence():
-    with pytest.raises(EvaluationError, match="2 test blocks of 3h after 4h of training need more rows"):
-        list(splitter().split(hours(9)))
+def test_too_little_history_says_how_much_is_needed(recipe):
+    with pytest.raises(
+        EvaluationError, match=r"2 outer windows of 3h after 4h .* need 12h of rows"
+    ):
+        Stages.of(plan(recipe), hours(9))
     with pytest.raises(EvaluationError, match="none"):
-        list(splitter().split(hours(0)))
+        Stages.of(plan(recipe), hours(0))
+    with pytest.raises(EvaluationError, match=r"do not fit into; lengthen validation\.min_train to"):
+        inner_folds(plan(recipe), hours(12), np.arange(12))

@@ -32,13 +32,16 @@ CORE = FeatureSet(
 )  # fmt: skip
 """A small set that trains in seconds."""
 
+MOMENTUM = FeatureSet("momentum", 1, _pick("return_half", "return_1", "shock", "body"))
+"""A handful: with little data, each feature that says nothing costs as much as one that does brings."""
+
 WIDE = FeatureSet("wide", 1, tuple(LIBRARY.values()))
 """Everything that one symbol's bars can say."""
 
 CROSS = FeatureSet("cross", 1, (*LIBRARY.values(), *ACROSS.values()))
 """The same, and what the recipe's ``data.peers`` say."""
 
-_SETS = {(item.name, item.version): item for item in (CORE, WIDE, CROSS)}
+_SETS = {(item.name, item.version): item for item in (CORE, MOMENTUM, WIDE, CROSS)}
 
 
 def feature_set(name: str, version: int) -> FeatureSet:

@@ -1,0 +1,204 @@
+"""Fits that run side by side: in this process, in processes of this machine, or on a Dask cluster; same results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from crucible.features.dataset import Dataset
+from crucible.models.candidates import build_model
+from crucible.process import write_atomic
+from crucible.recipe import Recipe
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The matrix that fits read: in memory, or as files that other processes map.
+
+    Attributes
+    ----------
+    x : numpy.ndarray
+        Shape (n, k), float32: half the memory, and more digits than any of it has.
+    y, close : numpy.ndarray
+        Shape (n,), float64: target, and price at the prediction time.
+    scale : numpy.ndarray
+        Shape (n,), float64: standard deviation of the target as known at the prediction time.
+    names : tuple of str
+        The k features.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    close: np.ndarray
+    scale: np.ndarray
+    names: tuple[str, ...]
+
+
+def rows_of(dataset: Dataset, horizon_bars: int) -> Rows:
+    """Return what fits read of ``dataset``."""
+    return Rows(
+        np.ascontiguousarray(dataset.x, dtype=np.float32), dataset.y, dataset.close,
+        known_scale(dataset.y, horizon_bars), dataset.names,
+    )  # fmt: skip
+
+
+def known_scale(y: np.ndarray, horizon_bars: int) -> np.ndarray:
+    """Return a standard deviation of the target from targets that were over by then, shape (n,).
+
+    Exponentially weighted squares with a centre of mass of 50 horizons (at least 500 rows), lagged by the horizon;
+    rows without any history take the first value that there is.
+    """
+    memory = max(50 * horizon_bars, 500)
+    decay = memory / (memory + 1.0)
+    from scipy.signal import lfilter
+
+    squares = np.concatenate([np.full(min(horizon_bars, len(y)), np.nan), y[:-horizon_bars] ** 2])[: len(y)]
+    first = float(np.mean(y[: memory // 4 + 1] ** 2)) or 1.0
+    filled = np.where(np.isnan(squares), first, squares)
+    smooth = lfilter([1 - decay], [1.0, -decay], filled, zi=[decay * first])[0]
+    # the very first rows look at targets after them for their level; they are never tested
+    return np.sqrt(np.maximum(smooth, 1e-12 * first))
+
+
+@dataclass(frozen=True)
+class SharedRows:
+    """Where :class:`Rows` lie for other processes: one file per array below ``folder``, named by their contents."""
+
+    folder: Path
+    digest: str
+    names: tuple[str, ...]
+
+    @classmethod
+    def write(cls, folder: Path, rows: Rows) -> SharedRows:
+        """Write the arrays below ``folder``, unless they are there already."""
+        arrays = {name: getattr(rows, name) for name in ("x", "y", "close", "scale")}
+        digest = hashlib.sha256(b"".join(hashlib.sha256(a.tobytes()).digest() for a in arrays.values())).hexdigest()
+        shared = cls(folder, digest[:16], rows.names)
+        for name, values in arrays.items():
+            path = shared.path(name)
+            if not path.exists():
+                write_atomic(path, values.tobytes())
+        return shared
+
+    def path(self, name: str) -> Path:
+        """Return the file of an array."""
+        return self.folder / f"{name}-{self.digest}.bin"
+
+    def open(self) -> Rows:
+        """Map the files; the same process maps them once."""
+        return _mapped(self)
+
+
+@lru_cache(maxsize=4)
+def _mapped(shared: SharedRows) -> Rows:
+    y, close, scale = (np.fromfile(shared.path(name)) for name in ("y", "close", "scale"))
+    x = np.memmap(shared.path("x"), dtype=np.float32, mode="r", shape=(len(y), len(shared.names)))
+    return Rows(x, y, close, scale, shared.names)
+
+
+def open_rows(source: Rows | SharedRows) -> Rows:
+    """Return the rows themselves."""
+    return source.open() if isinstance(source, SharedRows) else source
+
+
+def fit_and_predict(
+    source: Rows | SharedRows, recipe: Recipe, name: str, found: Mapping[str, Any], train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Fit candidate ``name``, not shrunk, on rows ``train``; return its predictions of ``test``, shape (len(test),)."""
+    rows = open_rows(source)
+    own = {key: value for key, value in found.get(name, {}).items() if key != "shrink"}
+    model = build_model(name, recipe, rows.names, {**found, name: own})
+    model.fit(rows.x[train], rows.y[train])
+    return model.predict(rows.x[test])
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the fits.
+
+    Attributes
+    ----------
+    workers : int
+        Processes; 1 means this one. Each fit uses one thread, so results do not depend on it.
+    scheduler : str
+        Address of a Dask scheduler, ``tcp://host:port``, in place of processes of this machine.
+    """
+
+    workers: int = 1
+    scheduler: str = ""
+
+    def run(self, function: Callable[..., _T], jobs: Sequence[tuple[Any, ...]]) -> Iterator[_T]:
+        """Yield what ``function`` returns for each of ``jobs``, in their order."""
+        if self.workers == 1 and not self.scheduler:
+            yield from (function(*job) for job in jobs)
+            return
+        from joblib import Parallel, delayed
+
+        with self._backend():
+            # nothing is put into temporary files: large arrays are mapped from ours
+            parallel = Parallel(n_jobs=self.workers, max_nbytes=None, batch_size=1, return_as="generator")
+            yield from parallel(delayed(function)(*job) for job in jobs)
+
+    def attempt(self, function: Callable[..., _T], jobs: Sequence[tuple[Any, ...]], seconds: float) -> list[_T | str]:
+        """Return what ``function`` returns for each of ``jobs``, or why a process was lost with it.
+
+        A job that crashes its process, or hangs longer than ``seconds``, costs only itself: the processes are killed,
+        and the others are run again.
+        """
+        if self.workers == 1 or self.scheduler:
+            return list(self.run(function, jobs))
+        from concurrent.futures import TimeoutError as Hung
+
+        from joblib.externals.loky import get_reusable_executor
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
+        found: dict[int, _T | str] = {}
+
+        def wait(waiting: Sequence[int], *, together: bool) -> list[int]:
+            """Run jobs; return those that were lost with another one's process."""
+            executor = get_reusable_executor(max_workers=self.workers, timeout=60)
+            futures = {index: executor.submit(function, *jobs[index]) for index in waiting}
+            for position, index in enumerate(waiting):
+                try:
+                    found[index] = futures[index].result(timeout=seconds)
+                except (Hung, BrokenProcessPool) as error:
+                    executor.shutdown(kill_workers=True)
+                    if together:
+                        return list(waiting[position:])
+                    found[index] = "it hung" if isinstance(error, Hung) else "its process died"
+            return []
+
+        for index in wait(range(len(jobs)), together=True):
+            wait([index], together=False)  # one by one: whoever is lost now is to blame
+        return [found[index] for index in range(len(jobs))]
+
+    def _backend(self) -> AbstractContextManager[object]:
+        from joblib import parallel_config
+
+        if not self.scheduler:
+            return parallel_config(backend="loky")
+        import distributed
+
+        client = distributed.Client(self.scheduler, set_as_default=False)  # type: ignore[no-untyped-call]
+        return _Closing(parallel_config(backend="dask", client=client), client)
+
+
+class _Closing(AbstractContextManager["object"]):
+    def __init__(self, inner: AbstractContextManager[object], client: Any) -> None:
+        self.inner, self.client = inner, client
+
+    def __enter__(self) -> object:
+        return self.inner.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.inner.__exit__(*error)
+        self.client.close()

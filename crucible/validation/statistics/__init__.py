@@ -1,0 +1,1 @@
+"""Tests and intervals for forecasts whose targets overlap."""
