@@ -115,9 +115,7 @@ def test_no_training_label_reaches_what_is_judged(recipe, rows, folds, test, hor
 
 
 def test_too_little_history_says_how_much_is_needed(recipe):
-    with pytest.raises(
-        EvaluationError, match=r"2 outer windows of 3h after 4h .* need 12h of rows"
-    ):
+    with pytest.raises(EvaluationError, match=r"2 outer windows of 3h after 4h .* need 12h of rows"):
         Stages.of(plan(recipe), hours(9))
     with pytest.raises(EvaluationError, match="none"):
         Stages.of(plan(recipe), hours(0))
