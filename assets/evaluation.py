@@ -19,13 +19,12 @@ def evaluation(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
             "candidate": verdict.candidate,
             "verdict": "passed" if verdict.passed else "refused",
             "grade": verdict.grade,
-            "gates": table(
-                [{"gate": gate.name, "passed": gate.passed, "found": gate.sentence} for gate in verdict.gates]
-            ),
+            "gates": table(verdict.rows()),
             "scorecard": table(result.scorecard_rows()),
             "candidates": table(result.candidate_rows()),
             **{name.replace("_", " "): image(png) for name, png in result.plots.items()},
             "directional accuracy": plain(result.scorecard.metrics["directional_accuracy"]),
+            "report": dg.MetadataValue.path(str(result.page)),
             "mlflow run": result.run_id,
         }
     )

@@ -38,12 +38,14 @@ from crucible.stage_records import (
     read_notes,
     utc_of,
 )
+from crucible.validation.analysis import analyse
 from crucible.validation.evaluation import Evaluation, describe, markdown
 from crucible.validation.fits import Crew, Rows, SharedRows, rows_of
 from crucible.validation.gates import confirm, judge
 from crucible.validation.laboratory import PURGED, predict_outer
 from crucible.validation.ledger import ANCHORED, OPENED, SEARCHED, Anchor
 from crucible.validation.looks import earlier_looks
+from crucible.validation.page import page
 from crucible.validation.plots import equity_plot, information_plot
 from crucible.validation.predictions import OutOfSample, read_predictions, to_parquet, write_predictions
 from crucible.validation.splits import Stages
@@ -126,9 +128,10 @@ def walk_forward(settings: Settings, recipe: Recipe, progress: Progress | None =
 
 @dataclass(frozen=True)
 class Evaluated(Evaluation):
-    """An evaluation that is logged to MLflow as run ``run_id``."""
+    """An evaluation that is logged to MLflow as run ``run_id``, and its report at ``page``."""
 
     run_id: str
+    page: Path
 
 
 def evaluate(settings: Settings, recipe: Recipe) -> Evaluated:
@@ -150,12 +153,15 @@ def evaluate(settings: Settings, recipe: Recipe) -> Evaluated:
         both = np.concatenate([scale, fresh.known_scale])
         verdict = verdict.followed_by(confirm(recipe, oos, fresh, chosen, both, looks))
     result = describe(recipe, oos, scale, verdict)
+    analysis = analyse(recipe, oos, chosen, scale)
+    write_atomic(folder / "report.html", page(recipe, result, analysis, notes).encode())
+    write_json(folder / "report.json", {**result.to_json(), "analysis": analysis.to_json(), "search": notes})
     known = folder / "verdict.json"
     run_id = json.loads(known.read_text()).get("run_id", "") if known.exists() else ""
     if not run_id:
         run_id = log_evaluation(settings, _evaluation_run(settings, recipe, current, result, folder))
     write_json(known, {**result.verdict.to_json(), "run_id": run_id})
-    return Evaluated(**vars(result), run_id=run_id)
+    return Evaluated(**vars(result), run_id=run_id, page=folder / "report.html")
 
 
 def _deployment_set(settings: Settings, recipe: Recipe, current: Current, folder: Path) -> tuple[OutOfSample, int]:
@@ -227,7 +233,7 @@ def _evaluation_run(
             "schema": json.dumps({"mlflow_colspec": [{"type": "double", "name": name} for name in dataset.names]}),
             "profile": json.dumps({"num_rows": len(dataset.y), "from": current.start, "to": current.end}),
         },
-        files=[folder / "predictions.parquet"],
+        files=[folder / name for name in ("predictions.parquet", "report.html", "report.json")],
         texts={"report.md": markdown(recipe, result),
                "features.md": feature_page(recipe, feature_report(dataset, recipe)),
                "verdict.json": json.dumps(result.verdict.to_json(), indent=2),

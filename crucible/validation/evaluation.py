@@ -9,6 +9,7 @@ import numpy as np
 
 from crucible.recipe import Recipe
 from crucible.validation.losses import topic_loss
+from crucible.validation.plain import plain
 from crucible.validation.plots import calibration_plot, equity_plot, loss_plot
 from crucible.validation.predictions import OutOfSample
 from crucible.validation.scorecard import PRIMARY, Scorecard, scorecard
@@ -43,6 +44,18 @@ class Evaluation:
     def scorecard(self) -> Scorecard:
         """The chosen candidate's scorecard."""
         return self.scorecards[self.verdict.candidate]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return verdict, candidates, windows and scorecards as plain values."""
+        found: dict[str, Any] = plain(
+            {
+                "verdict": self.verdict.to_json(),
+                "candidates": self.candidate_rows(),
+                "windows": self.fold_metrics,
+                "scorecards": {name: {**card.metrics, "grade": card.grade} for name, card in self.scorecards.items()},
+            }
+        )
+        return found
 
     def scorecard_rows(self) -> list[dict[str, Any]]:
         """Return the seven metrics as rows of a table."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -138,12 +137,26 @@ class Crew:
 
     def run(self, function: Callable[..., _T], jobs: Sequence[tuple[Any, ...]]) -> Iterator[_T]:
         """Yield what ``function`` returns for each of ``jobs``, in their order."""
-        if self.workers == 1 and not self.scheduler:
+        if self.scheduler:
+            yield from self._on_cluster(function, jobs)
+        elif self.workers == 1:
             yield from (function(*job) for job in jobs)
-            return
-        from joblib import Parallel, delayed
+        else:
+            yield from self._executor().map(function, *zip(*jobs, strict=True), chunksize=1)
 
-        with self._backend():
+    def _executor(self) -> Any:
+        from joblib.externals.loky import get_reusable_executor  # started anew, never forked: LightGBM hangs after fork
+
+        return get_reusable_executor(max_workers=self.workers, timeout=60)
+
+    def _on_cluster(self, function: Callable[..., _T], jobs: Sequence[tuple[Any, ...]]) -> Iterator[_T]:
+        import distributed
+        from joblib import Parallel, delayed, parallel_config
+
+        with (
+            distributed.Client(self.scheduler, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+            parallel_config(backend="dask", client=client),
+        ):
             # nothing is put into temporary files: large arrays are mapped from ours
             parallel = Parallel(n_jobs=self.workers, max_nbytes=None, batch_size=1, return_as="generator")
             yield from parallel(delayed(function)(*job) for job in jobs)
@@ -158,14 +171,13 @@ class Crew:
             return list(self.run(function, jobs))
         from concurrent.futures import TimeoutError as Hung
 
-        from joblib.externals.loky import get_reusable_executor
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
         found: dict[int, _T | str] = {}
 
         def wait(waiting: Sequence[int], *, together: bool) -> list[int]:
             """Run jobs; return those that were lost with another one's process."""
-            executor = get_reusable_executor(max_workers=self.workers, timeout=60)
+            executor = self._executor()
             futures = {index: executor.submit(function, *jobs[index]) for index in waiting}
             for position, index in enumerate(waiting):
                 try:
@@ -180,25 +192,3 @@ class Crew:
         for index in wait(range(len(jobs)), together=True):
             wait([index], together=False)  # one by one: whoever is lost now is to blame
         return [found[index] for index in range(len(jobs))]
-
-    def _backend(self) -> AbstractContextManager[object]:
-        from joblib import parallel_config
-
-        if not self.scheduler:
-            return parallel_config(backend="loky")
-        import distributed
-
-        client = distributed.Client(self.scheduler, set_as_default=False)  # type: ignore[no-untyped-call]
-        return _Closing(parallel_config(backend="dask", client=client), client)
-
-
-class _Closing(AbstractContextManager["object"]):
-    def __init__(self, inner: AbstractContextManager[object], client: Any) -> None:
-        self.inner, self.client = inner, client
-
-    def __enter__(self) -> object:
-        return self.inner.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.inner.__exit__(*error)
-        self.client.close()

@@ -104,8 +104,8 @@ def confirm(
     here = float(np.mean(truth[fresh] * forecast[fresh] / scale[fresh] ** 2))
     passed = found.p_value < level and here > 0
     sentence = (
-        f"on {len(truth)} rows, the deployment set's {len(deployment.y_true)} included, p = {found.p_value:.4f} "
-        f"{'<' if found.p_value < level else '≥'} {level:g}, and on the deployment set alone forecast and truth "
+        f"{_against(found.p_value, level)} on {len(truth)} rows, the deployment set's {len(deployment.y_true)} "
+        f"included, and on the deployment set alone forecast and truth "
         f"{'agree' if here > 0 else 'do NOT agree'}"
     )
     return GateResult(name, "pass" if passed else "fail", found.p_value, level, sentence)
@@ -117,6 +117,10 @@ def _statistic(make: Callable[[], MeanStatistic]) -> MeanStatistic | str:
         return make()
     except EvaluationError as error:
         return str(error)
+
+
+def _against(p: float, level: float) -> str:
+    return f"p {'< 0.0001' if p < 1e-4 else f'= {p:.4f}'} {'<' if p < level else '≥'} {level:g}"
 
 
 def _own_checks(recipe: Recipe, oos: OutOfSample, candidate: str) -> dict[str, bool]:
@@ -151,8 +155,8 @@ def _skill(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray) 
     correlation = float(np.corrcoef(oos.y_true / scale, forecast / scale)[0, 1]) if np.ptp(forecast) > 0 else 0.0
     passed = found.p_value < alpha
     sentence = (
-        f"forecast and truth correlate by {correlation:+.3f}, p = {found.p_value:.4f} {'<' if passed else '≥'} "
-        f"{alpha:g} (Clark-West, fixed-b); these rows would show {seen:.3f} in four of five cases, and a true "
+        f"forecast and truth correlate by {correlation:+.3f}, {_against(found.p_value, alpha)} "
+        f"(Clark-West, fixed-b); these rows would show {seen:.3f} in four of five cases, and a true "
         f"{_SUPPOSED:g} takes {days:.0f} days"
     )
     outcome: Outcome = "pass" if passed else "fail" if found.high < 0 else "undecided"
@@ -231,7 +235,7 @@ def _selection(
     value = superior_ability(gains, block=block, draws=recipe.gates.bootstrap, seed=recipe.validation.seed)
     passed = value < alpha
     tries = "the only try" if len(looked) == 1 else f"one of {len(looked)} tries"
-    sentence = f"{tries} on these rows, p = {value:.4f} {'<' if passed else '≥'} {alpha:g} (superior ability)"
+    sentence = f"{tries} on these rows, {_against(value, alpha)} (superior ability)"
     return GateResult(name, "pass" if passed else "undecided", value, alpha, sentence)
 
 

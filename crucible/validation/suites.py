@@ -22,10 +22,6 @@ from crucible.validation.statistics.precision import exact
 FIVE = timedelta(minutes=5)
 START = datetime(2024, 1, 1, tzinfo=UTC)
 BARS = 20_000
-HALF_LIFE = 0.5
-"""Of the planted momentum, in bars. A signal that lasts as long as the horizon gives far fewer independent events: the
-same correlation then takes several times as long to prove."""
-
 _VOLATILITY = 1e-3
 
 
@@ -45,6 +41,9 @@ class Market:
         Of all randomness.
     bars : int
         Length of the history.
+    half_life : float
+        Of the planted momentum, in bars. A signal that lasts as long as the horizon gives far fewer independent
+        events: the same correlation then takes several times as long to prove.
     """
 
     kind: str
@@ -52,6 +51,7 @@ class Market:
     correlation: float
     seed: int
     bars: int = BARS
+    half_life: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -128,12 +128,12 @@ def make_bars(market: Market) -> pa.Table:
     """Return five-minute bars of ``market``.
 
     The planted signal is momentum: with standard shocks e and z the sum of past ones, fading by half every
-    :data:`HALF_LIFE` bars and scaled to unit variance, the next standardised return is a mix of a shock and z.
+    ``half_life`` bars and scaled to unit variance, the next standardised return is a mix of a shock and z.
     """
     from scipy.signal import lfilter
 
     generator, n = np.random.default_rng(market.seed), market.bars
-    phi = 0.5 ** (1.0 / HALF_LIFE)
+    phi = 0.5 ** (1.0 / market.half_life)
     volatility = _volatility(market.kind, generator, n)
     tails = generator.standard_t(5, n) / np.sqrt(5 / 3) if market.kind == "garch" else generator.normal(size=n)
     shocks = tails * volatility

@@ -107,6 +107,13 @@ class Verdict:
             "gates": [gate.to_json() for gate in self.gates],
         }
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the gates as rows of a table."""
+        return [
+            {"gate": gate.name, "outcome": gate.outcome, "stops": not gate.passed, "found": gate.sentence}
+            for gate in self.gates
+        ]
+
     def table(self) -> Table:
         """Return the verdict as a table for a terminal."""
         from rich.table import Table

@@ -1,0 +1,72 @@
+"""Error analysis and the report page, on forecasts whose faults are known."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from crucible.validation.analysis import adaptive_coverage, analyse
+from crucible.validation.evaluation import describe
+from crucible.validation.gates import judge
+from crucible.validation.page import page
+
+SEARCH = {"trials": 24, "pruned": 5, "failed": 1, "overfitting": 0.25, "scores": {}}
+
+
+def part(found, name):
+    return next(item for item in found.parts if item.part == name)
+
+
+def test_a_forecast_that_fails_in_turmoil_is_seen(recipe, make_oos):
+    oos, scale = make_oos(recipe, correlation=0.15)
+    scale = scale * np.where(np.arange(len(scale)) % 3 == 0, 1.5, 1.0)
+    oos.y_pred["ridge"][scale > 1.2e-3] *= -1
+    found = analyse(recipe, oos, "ridge", scale)
+    assert part(found, "turbulent").gain_high < 0
+    assert part(found, "turbulent").direction_high < 0.5
+    assert part(found, "calm").gain > 0
+    assert part(found, "calm").direction_low > 0.5
+    by_day = [item for item in found.parts if item.heading == "weekday"]
+    assert sum(item.rows for item in by_day) == len(scale)
+
+
+def test_bias_and_worst_days_are_found(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    oos.y_pred["ridge"] += 0.5 * scale
+    day = oos.times.astype("datetime64[D]") == np.datetime64("2026-01-09")
+    oos.y_pred["ridge"][day] += 3 * scale[day]
+    found = analyse(recipe, oos, "ridge", scale)
+    assert found.bias_high < -0.3
+    assert found.worst_days[0][0] == "2026-01-09"
+    assert found.worst_days[0][1] > 5
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["parts"]
+
+
+def test_intervals_keep_their_coverage_where_volatility_jumps():
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=4000) * np.where(np.arange(4000) < 2000, 1.0, 3.0)
+    found = adaptive_coverage(truth, np.zeros(4000), np.ones(4000), horizon_bars=4)
+    assert found.found == pytest.approx(0.9, abs=0.02)
+    assert found.worst > 0.6  # just after the jump
+    steady = adaptive_coverage(truth[:2000], np.zeros(2000), np.ones(2000), horizon_bars=4)
+    assert steady.worst > 0.8
+
+
+def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(recipe, make_oos):
+    oos, scale = make_oos(recipe)
+    odd = replace(oos, y_pred={**oos.y_pred, "<b>": oos.y_pred["ridge"]})
+    verdict, _ = judge(recipe, odd, "ridge", scale, {"a & b < c": False})
+    text = page(recipe, describe(recipe, odd, scale, verdict), analyse(recipe, odd, "ridge", scale), SEARCH)
+    assert text.startswith("<!doctype html>")
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert "<script" not in text
+    assert "<b>" not in text
+    assert "a &amp; b &lt; c" in text
+    assert "24 trials, 5 cut short, 1 failed" in text
+    assert "with probability 25%" in text
+    for gate in verdict.gates:
+        assert f'<span class="{gate.outcome}">' in text
+    assert text.count("data:image/png") == 3
+    assert len(text) < 400_000
