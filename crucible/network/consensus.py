@@ -57,15 +57,86 @@ def consensus_losses(losses: np.ndarray, adjusted: np.ndarray) -> tuple[np.ndarr
     return consensus, np.where(consensus - lowest > -1, lowest, 0.0)
 
 
+class Consensus:
+    """Losses of an epoch's reputers, made ready to be compared with many consensuses.
+
+    Scores know losses only through weighted means of the reputers and Euclidean norms. A rotation changes neither, so the
+    columns that everybody reports are rotated into as many as there are reputers. Columns that nobody reports add nothing.
+
+    The gradient is a difference over :data:`STEP`, which magnifies rounding a thousandfold in each iteration; so the
+    numbers are held in the machine's extended precision where it has one.
+
+    Parameters
+    ----------
+    losses : numpy.ndarray
+        Shape (..., m, x), log10; NaN where a reputer reports nothing.
+    params : Parameters
+        ``epsilon_reputer``, and ``epsilon_safe_div`` in place of a norm of 0.
+    """
+
+    def __init__(self, losses: np.ndarray, params: Parameters) -> None:
+        silent = np.isnan(losses)
+        partial = silent.any(-2).any(tuple(range(losses.ndim - 2))) if silent.any() else None
+        whole = losses if partial is None else losses[..., ~partial]
+        if whole.shape[-1] > whole.shape[-2]:
+            whole = np.swapaxes(np.linalg.qr(np.swapaxes(whole, -1, -2), mode="r"), -1, -2)
+        self._whole = whole.astype(np.longdouble)
+        self._partial = None
+        if partial is not None:
+            some = losses[..., partial].astype(np.longdouble)
+            self._partial = np.where(np.isnan(some).all(-2, keepdims=True), 0.0, some)
+        ones = np.ones((*self._whole.shape[:-1], 1), dtype=np.longdouble)
+        self._whole_and_ones = np.concatenate([self._whole, ones], axis=-1)
+        self._params = params
+
+    def inverse_scores(self, stakes: np.ndarray, tried: np.ndarray) -> np.ndarray:
+        """Return ``‖L − consensus‖ / ‖consensus‖ + epsilon_reputer`` for several settings of the coefficients.
+
+        Parameters
+        ----------
+        stakes : numpy.ndarray
+            Shape (..., m).
+        tried : numpy.ndarray
+            Shape (..., settings, m): listening coefficients.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (..., settings, m).
+        """
+        # adjusted stakes up to a factor: the smaller of the listened stake and the mean of the listened stakes
+        limit = np.matmul(tried, (stakes / stakes.shape[-1])[..., None])
+        adjusted = np.minimum(tried * stakes[..., None, :], limit)
+        summed = np.matmul(adjusted, self._whole_and_ones)
+        middle = summed[..., :-1] / summed[..., -1:]
+        norm = np.vecdot(middle, middle)
+        apart = self._whole[..., None, :, :] - middle[..., None, :]
+        off = np.vecdot(apart, apart)
+        if self._partial is not None:
+            middle, farthest = consensus_losses(self._partial[..., None, :, :], adjusted)
+            filled = np.where(
+                np.isnan(self._partial)[..., None, :, :], farthest[..., None, :], self._partial[..., None, :, :]
+            )
+            apart = filled - middle[..., None, :]
+            norm = norm + np.vecdot(middle, middle)
+            off = off + np.vecdot(apart, apart)
+        if not norm.all():
+            norm = np.where(norm == 0, self._params.epsilon_safe_div**2, norm)
+        off /= norm[..., None]
+        np.sqrt(off, out=off)
+        off += self._params.epsilon_reputer
+        return off
+
+
 def consensus_scores(losses: np.ndarray, stakes: np.ndarray, listening: np.ndarray, params: Parameters) -> np.ndarray:
     """Return reputers' scores ``1 / (‖L − consensus‖ / ‖consensus‖ + epsilon_reputer)``.
 
     Parameters
     ----------
     losses : numpy.ndarray
-        Shape (..., m, x), or one that broadcasts to it; NaN where a reputer reports nothing.
+        Shape (..., m, x); NaN where a reputer reports nothing.
     stakes, listening : numpy.ndarray
-        Shape (..., m) or broadcasting to it.
+        Shape (..., m).
     params : Parameters
         ``epsilon_reputer``, and ``epsilon_safe_div`` in place of a norm of 0.
 
@@ -74,16 +145,9 @@ def consensus_scores(losses: np.ndarray, stakes: np.ndarray, listening: np.ndarr
     numpy.ndarray
         Shape (..., m). Source: ``rewards_internal.go:231-430``.
     """
-    adjusted = adjusted_stakes(stakes, listening)
-    if np.isnan(losses).any():
-        consensus, farthest = consensus_losses(losses, adjusted)
-        losses = np.where(np.isnan(losses), farthest[..., None, :], losses)
-    else:
-        consensus = np.matmul(adjusted[..., None, :], losses)[..., 0, :] / adjusted.sum(-1)[..., None]
-    norm = np.sqrt(np.vecdot(consensus, consensus))
-    norm = np.where(norm == 0, params.epsilon_safe_div, norm)
-    apart = losses - consensus[..., None, :]
-    return 1.0 / (np.sqrt(np.vecdot(apart, apart)) / norm[..., None] + params.epsilon_reputer)
+    adjusted_stakes(stakes, listening)  # refuses what has no consensus
+    inverse = Consensus(losses, params).inverse_scores(stakes, listening[..., None, :])
+    return (1.0 / inverse[..., 0, :]).astype(float)
 
 
 def reputers_output(
@@ -111,29 +175,36 @@ def reputers_output(
     adjusted : numpy.ndarray
         Shape (..., m): the adjusted stakes that go with the scores. Source: ``rewards_internal.go:433-600``.
     """
-    losses = _compact(losses)
+    adjusted_stakes(stakes, listening)  # refuses what has no consensus
+    consensus = Consensus(losses, params)
     m = stakes.shape[-1]
     # one evaluation per iteration: row 0 is the present, row 1 + l has coefficient l moved
     moves = np.concatenate([np.zeros((1, m)), np.eye(m)])
-    ours, raw = losses[..., None, :, :], stakes[..., None, :]
-    share = stakes / stakes.sum(-1)[..., None]
-    scores = np.zeros(stakes.shape)
-    start, running = listening, np.ones(stakes.shape[:-1], dtype=bool)
+    stakes = stakes.astype(np.longdouble)
+    share = stakes / np.add.reduce(stakes, -1)[..., None]
+    now = start = listening.astype(np.longdouble)
+    inverse = np.full(stakes.shape, np.inf, dtype=np.longdouble)
+    running: np.ndarray | None = None  # None: all scenarios are
     for _ in range(params.gradient_descent_max_iters):
-        step = np.where(listening == 1.0, -STEP, STEP)
-        tried = listening[..., None, :] + moves * step[..., None, :]
-        found = consensus_scores(ours, raw, tried, params)
-        means = np.matmul(found, share[..., None])[..., 0]
+        step = np.where(now == 1.0, -STEP, STEP)
+        found = consensus.inverse_scores(stakes, now[..., None, :] + moves * step[..., None, :])
+        means = np.matmul(1.0 / found, share[..., None])[..., 0]
         slope = (1.0 - means[..., :1] / means[..., 1:]) / step
-        following = _with_minimum_stake(listening, listening + params.learning_rate * slope, share, params)
-        scores = np.where(running[..., None], found[..., 0, :], scores)
-        start = np.where(running[..., None], listening, start)
-        moved = np.abs(following - listening).max(-1) / params.learning_rate
-        listening = np.where(running[..., None], following, listening)
-        running = running & (moved > params.max_gradient_threshold)
-        if not running.any():
-            break
-    return scores, listening, adjusted_stakes(stakes, start)
+        following = _with_minimum_stake(now, now + params.learning_rate * slope, share, params)
+        going = np.maximum.reduce(np.abs(following - now), -1) > params.max_gradient_threshold * params.learning_rate
+        if running is None:
+            inverse, start, now = found[..., 0, :], now, following
+        else:
+            ours = running[..., None]
+            inverse = np.where(ours, found[..., 0, :], inverse)
+            start, now = np.where(ours, now, start), np.where(ours, following, now)
+            going = going & running
+        if not going.all():
+            running = going
+            if not running.any():
+                break
+    start = start.astype(float)
+    return (1.0 / inverse).astype(float), now.astype(float), adjusted_stakes(stakes.astype(float), start)
 
 
 def _with_minimum_stake(old: np.ndarray, new: np.ndarray, share: np.ndarray, params: Parameters) -> np.ndarray:
@@ -145,23 +216,5 @@ def _with_minimum_stake(old: np.ndarray, new: np.ndarray, share: np.ndarray, par
         return new
     before = np.vecdot(old, share)
     gained = after - before
-    way = np.divide(params.min_stake_fraction - before, gained, out=np.zeros(gained.shape), where=gained != 0)
+    way = np.where(gained == 0, 0.0, (params.min_stake_fraction - before) / np.where(gained == 0, 1.0, gained))
     return np.where(low[..., None], old + (new - old) * way[..., None], new)
-
-
-def _compact(losses: np.ndarray) -> np.ndarray:
-    """Return losses with the same means and distances in fewer columns.
-
-    What nobody reports becomes 0 for everybody, which adds nothing to any norm. If the rest is complete, it is rotated
-    into m columns: scores know losses only through weighted means of the reputers and Euclidean norms, and a rotation
-    changes neither.
-    """
-    silent = np.isnan(losses)
-    if silent.any():
-        nobody = silent.all(-2, keepdims=True)
-        if (silent & ~nobody).any():
-            return np.where(nobody, 0.0, losses)
-        losses = np.where(nobody, 0.0, losses)
-    if losses.shape[-1] <= losses.shape[-2]:
-        return losses
-    return np.swapaxes(np.linalg.qr(np.swapaxes(losses, -1, -2), mode="r"), -1, -2)

@@ -189,7 +189,9 @@ def _prefixed(state: TopicState, field: str, prefixes: tuple[str, str, str]) -> 
 def _weights(synthesis: Synthesis) -> np.ndarray:
     if synthesis.weights is None:
         return np.full(synthesis.layout.columns, np.nan)
-    return np.where(np.isnan(synthesis.values[synthesis.layout.rows : synthesis.layout.reported]), np.nan, synthesis.weights)
+    return np.where(
+        np.isnan(synthesis.values[synthesis.layout.rows : synthesis.layout.reported]), np.nan, synthesis.weights
+    )
 
 
 def _named(names: tuple[str, ...], values: np.ndarray) -> dict[str, float]:
