@@ -29,10 +29,10 @@ def ema(alpha: float, value: float, previous: float | None) -> float:
         NaN among the numbers. Source: ``math/utils.go:18``.
     """
     if previous is None:
-        refuse_nan(value=value)
+        refuse_nan(value=value, alpha=alpha)
         return value
-    refuse_nan(value=value, previous=previous)
-    return alpha * value + (1 - alpha) * previous
+    refuse_nan(value=value, previous=previous, alpha=alpha)
+    return previous + alpha * (value - previous)  # in this form an average at its target stays there exactly
 
 
 def ema_or_first(alpha: float, values: np.ndarray, previous: np.ndarray) -> np.ndarray:
@@ -119,8 +119,8 @@ def quantile(values: np.ndarray, q: float, present: Mask = None) -> np.ndarray:
 def weighted_percentiles(values: np.ndarray, weights: np.ndarray, percentiles: np.ndarray) -> np.ndarray:
     """Return weighted percentiles.
 
-    Values sit at ``(cumsum(w) − w/2) / sum(w)`` of their sorted order; between them lies a line, beyond the
-    ends the end. Equal values keep their order; the chain's sort is unstable there, so that next to a tie it may differ.
+    Values sit at ``(cumsum(w) − w/2) / sum(w)`` of their sorted order; between them lies a line, beyond the ends
+    the end. Equal values keep their order; the chain's sort is unstable there, so that next to a tie it may differ.
 
     Parameters
     ----------

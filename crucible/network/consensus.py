@@ -60,8 +60,9 @@ def consensus_losses(losses: np.ndarray, adjusted: np.ndarray) -> tuple[np.ndarr
 class Consensus:
     """Losses of an epoch's reputers, made ready to be compared with many consensuses.
 
-    Scores know losses only through weighted means of the reputers and Euclidean norms. A rotation changes neither, so the
-    columns that everybody reports are rotated into as many as there are reputers. Columns that nobody reports add nothing.
+    Scores know losses only through weighted means of the reputers and Euclidean norms. A rotation changes neither, so
+    the columns that everybody reports are rotated into as many as there are reputers. Columns that nobody reports add
+    nothing.
 
     The gradient is a difference over :data:`STEP`, which magnifies rounding a thousandfold in each iteration; so the
     numbers are held in the machine's extended precision where it has one.

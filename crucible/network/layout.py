@@ -2,8 +2,8 @@
 
 An epoch of n inferers and K forecasters has 2 + n + 2K networks: the combined one, the naive one, one without each
 inferer, one without each forecaster, and one with each single forecaster. Their inferences, and later their losses,
-come first in the vector; then those of the n inferers and the K implied inferences; then each implied inference with one
-inferer withheld. Regrets are a matrix of networks by workers: the nine families of the chain are its blocks.
+come first in the vector; then those of the n inferers and the K implied inferences; then each implied inference with
+one inferer withheld. Regrets are a matrix of networks by workers: the nine families of the chain are its blocks.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def updated_regrets(
     """Return all nine families of regrets after an epoch.
 
     The regret of worker w in network x moves towards ``L_x − L_w``; in the network without inferer j, a forecaster's
-    loss is that of its inference without j. The average is taken from the initial regret where nothing is stored. Regrets
-    whose losses are missing stay as they are.
+    loss is that of its inference without j. The average is taken from the initial regret where nothing is stored.
+    Regrets whose losses are missing stay as they are.
 
     Parameters
     ----------

@@ -39,12 +39,14 @@ def replayed(scenario: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], M
     """
     params = scenario_parameters(scenario)
     state = TopicState.new(params, initial_regret=float(scenario["topic"]["initial_regret"]))
+    paid = False
     floor = float(scenario["loss"]["floor"])
     for epoch in scenario["epochs"]:
         before = state
         inputs = _inputs(epoch, floor, params)
         state, result = step(state, inputs, params)
-        yield epoch, _found(before, state, inputs, result)
+        paid = paid or not result.payout.reward_error
+        yield epoch, _found(before, state, inputs, result, paid)
 
 
 def _inputs(epoch: Mapping[str, Any], floor: float, params: Parameters) -> EpochInputs:
@@ -93,21 +95,22 @@ def _omitted(name: str, inferers: list[str], forecasters: list[str], places: Lay
 
 
 def _found(
-    before: TopicState, after: TopicState, inputs: EpochInputs, result: EpochResult
+    before: TopicState, after: TopicState, inputs: EpochInputs, result: EpochResult, paid: bool
 ) -> dict[str, Callable[[], Any]]:
     payout, synthesis = result.payout, result.synthesis
     names = (inputs.inferers, inputs.forecasters, inputs.reputers)
     split = synthesis.layout.n
 
     def by_kind(*arrays: np.ndarray) -> dict[str, dict[str, float]]:
-        return {kind: _named(*pair) for kind, *pair in zip(("inferer", "forecaster", "reputer"), names, arrays)}  # noqa: B905
+        kinds = ("inferer", "forecaster", "reputer")
+        return {kind: _named(who, values) for kind, who, values in zip(kinds, names, arrays, strict=True)}
 
     found: dict[str, Callable[[], Any]] = {
         "mode": lambda: synthesis.mode,
         "all_new": lambda: bool(synthesis.all_new),
         "initial_regret_before": lambda: before.initial_regret,
         "initial_regret_after": lambda: after.initial_regret,
-        "network_inference": lambda: bundle(synthesis.values, names, synthesis.layout),
+        "network_inference": lambda: bundle(synthesis.values[: result.losses.shape[-1]], names, synthesis.layout),
         "network_loss": lambda: bundle(result.losses, names, synthesis.layout),
         "confidence_interval": lambda: list(synthesis.confidence_interval()),
         "weights_inferers": lambda: _named(names[0], _weights(synthesis)[:split]),
@@ -116,7 +119,7 @@ def _found(
         "fractions": lambda: by_kind(payout.inferer_fractions, payout.forecaster_fractions, payout.reputer_fractions),
         "rewards": lambda: by_kind(payout.inferer_rewards, payout.forecaster_rewards, payout.reputer_rewards),
         "score_ema": lambda: _prefixed(after, "score_ema", ("ei", "ef", "er")),
-        "state": lambda: _state(after),
+        "state": lambda: _state(after, paid),
         "regrets": lambda: regret_families(after),
         "reward_error": lambda: payout.reward_error,
     }
@@ -148,7 +151,7 @@ def bundle(values: np.ndarray, names: tuple[tuple[str, ...], ...], places: Layou
 
 
 def regret_families(state: TopicState) -> dict[str, float]:
-    """Return the stored regrets by the recording's keys: R_i/j, R_f/k, N/j, Oii/j/l, Oif/j/k, Ofi/k/j, Off/k/k, I/k/w."""
+    """Return stored regrets by the recording's keys: R_i/j, R_f/k, N/j, Oii/j/l, Oif/j/k, Ofi/k/j, Off/k/k, I/k/w."""
     inferers, forecasters = state.inferers.names, state.forecasters.names
     n, k = len(inferers), len(forecasters)
     rows = [("R", ""), ("N", "")] + [("O", f"/{name}") for name in inferers + forecasters]
@@ -165,12 +168,13 @@ def regret_families(state: TopicState) -> dict[str, float]:
     return found
 
 
-def _state(state: TopicState) -> dict[str, float]:
+def _state(state: TopicState, paid: bool) -> dict[str, float]:
     found = _prefixed(state, "fractions", ("pi", "pf", "pr"))
     found.update({f"lc/{m}": float(a) for m, a in zip(state.reputers.names, state.reputers.listening, strict=True)})
     for key, actors in zip(("qei", "qef", "qer"), _kinds(state), strict=True):
         found[key] = float(actors.quantile)
-    found["tau"] = float(state.tau)
+    if paid:  # the chain stores it with the first rewards
+        found["tau"] = float(state.tau)
     return found
 
 

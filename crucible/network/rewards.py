@@ -46,7 +46,7 @@ def score_fractions(
 def reputer_fractions(stakes: np.ndarray, scores: np.ndarray, p: float) -> np.ndarray:
     """Return the reward fractions of reputers, ``(S·T)^p`` over its sum.
 
-    Shapes (..., m); raw stakes. Source: ``rewards_internal.go:103``.
+    Shapes (..., m); raw stakes. All are 0 where all scores are. Source: ``rewards_internal.go:103``.
     """
     refuse_nan(stakes=stakes, scores=scores)
     worth = stakes * scores
@@ -54,9 +54,7 @@ def reputer_fractions(stakes: np.ndarray, scores: np.ndarray, p: float) -> np.nd
     top = worth.max(-1)[..., None]
     powers = np.divide(worth, top, out=np.zeros(worth.shape), where=top > 0) ** p
     total = powers.sum(-1)[..., None]
-    if not (total > 0).all():
-        raise MechanismError("stakes times scores of all reputers are 0, so their reward has no fractions")
-    return powers / total
+    return powers / np.where(total > 0, total, 1.0)
 
 
 def smoothed_fractions(fractions: np.ndarray, previous: np.ndarray, alpha: float) -> np.ndarray:
