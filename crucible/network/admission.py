@@ -38,8 +38,8 @@ def admit(
     """Return who is active after ``submitters`` came in their order.
 
     Until ``capacity`` is reached everybody is let in. Then a submitter takes the place of the active one with the
-    lowest average if its own is strictly greater. Whoever is turned away or loses the place has its average moved, once per
-    epoch, and may not come back in this epoch. Somebody new has the average 0, and the quantile itself after it.
+    lowest average if its own is strictly greater. Whoever is turned away or loses the place has its average moved,
+    once per epoch. Somebody new has the average 0, and the quantile itself after it.
 
     Among equally low ones the last address goes: the chain draws by block hash, which no simulation can know.
 

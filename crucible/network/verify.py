@@ -221,8 +221,8 @@ def _tie(recorded: Mapping[str, Any]) -> bool:
 def _run_replay(case: Mapping[str, Any], folder: Path, outcome: Outcome) -> None:
     content = _read(folder / case["inputs"]["data"])
     table = SimulatorTable(content["headers"], content["epochs"])
-    given = dict(plain(case["params"]))
-    renamed = {"beta": "beta_entropy", "alpha_task": "task_reward_alpha", "gd_iterations": "iterations",
+    given: dict[str, Any] = plain(case["params"])
+    renamed: dict[str, str] = {"beta": "beta_entropy", "alpha_task": "task_reward_alpha", "gd_iterations": "iterations",
                "max_samples": "max_samples_to_scale_scores"}  # fmt: skip
     values: dict[str, Any] = {renamed.get(name, name): value for name, value in given.items() if name != "c_reward"}
     values["max_samples_to_scale_scores"] = int(values["max_samples_to_scale_scores"])
