@@ -13,11 +13,23 @@ from crucible.errors import MechanismError
 Mask = np.ndarray | None
 
 
+def has_nan(values: np.ndarray) -> bool:
+    """Return whether ``values``, of any shape, contain NaN."""
+    least = np.minimum.reduce(values, axis=None, initial=np.inf)
+    return bool(least != least)
+
+
 def refuse_nan(**values: object) -> None:
     """Raise :class:`MechanismError` if one of ``values`` is or contains NaN."""
     for name, value in values.items():
-        if np.isnan(value).any() if isinstance(value, np.ndarray) else value != value:
+        if has_nan(value) if isinstance(value, np.ndarray) else value != value:
             raise MechanismError(f"{name} contains NaN; the chain refuses it")
+
+
+def present_sum(values: np.ndarray) -> np.ndarray:
+    """Return the sum along the last axis; NaN takes no part."""
+    total = np.add.reduce(values, -1)
+    return np.nansum(values, axis=-1) if has_nan(total) else total
 
 
 def ema(alpha: float, value: float, previous: float | None) -> float:
@@ -40,7 +52,9 @@ def ema_or_first(alpha: float, values: np.ndarray, previous: np.ndarray) -> np.n
 
     Shapes broadcast; the result keeps ``previous`` where ``values`` is NaN.
     """
-    moved = alpha * values + (1 - alpha) * previous
+    moved = previous + alpha * (values - previous)
+    if not has_nan(moved):
+        return moved
     first = np.where(np.isnan(previous), values, moved)
     return np.where(np.isnan(values), previous, first)
 
@@ -61,14 +75,15 @@ def stddev(values: np.ndarray, present: Mask = None) -> np.ndarray:
         NaN among the values that count. Source: ``math/utils.go:91``.
     """
     values = np.asarray(values, dtype=float)
-    if present is not None:
+    if present is None:
+        here, count = 1.0, np.asarray(float(values.shape[-1]))
+    else:
+        here, count = present.astype(float), np.add.reduce(present, -1, dtype=float)
         values = np.where(present, values, 0.0)
     refuse_nan(values=values)
-    here = np.ones(values.shape) if present is None else present.astype(float)
-    count = here.sum(-1)
-    mean = values.sum(-1) / np.maximum(count, 1)
+    mean = np.add.reduce(values, -1) / np.maximum(count, 1.0)
     deviations = (values - mean[..., None]) * here
-    return np.sqrt(np.vecdot(deviations, deviations) / np.maximum(count - 1, 1))
+    return np.sqrt(np.vecdot(deviations, deviations) / np.maximum(count - 1.0, 1.0))
 
 
 def median(values: np.ndarray) -> float:
@@ -98,21 +113,29 @@ def quantile(values: np.ndarray, q: float, present: Mask = None) -> np.ndarray:
     if not 0 <= q <= 1:
         raise MechanismError(f"quantile {q} does not lie between 0 and 1")
     values = np.asarray(values, dtype=float)
-    if present is not None:
-        values = np.where(present, values, np.inf)
-    refuse_nan(values=values)
+    if present is not None and not present.all():
+        return _quantile_of_present(values, q, present)
     n = values.shape[-1]
     if n == 0:
         return np.zeros(values.shape[:-1])
     ordered = np.sort(values, axis=-1)
-    count = np.full(values.shape[:-1], n) if present is None else present.sum(-1)
-    position = q * np.maximum(count - 1, 0)
-    below = np.floor(position).astype(int)
-    above = np.minimum(below + 1, np.maximum(count - 1, 0))
-    low = np.take_along_axis(ordered, below[..., None], -1)[..., 0]
-    high = np.take_along_axis(ordered, above[..., None], -1)[..., 0]
-    empty = count == 0
-    low, high = np.where(empty, 0.0, low), np.where(empty, 0.0, high)
+    refuse_nan(values=ordered[..., -1])  # where NaN is sorted to
+    below = int(q * (n - 1))
+    low, high = ordered[..., below], ordered[..., min(below + 1, n - 1)]
+    return low + (high - low) * (q * (n - 1) - below)
+
+
+def _quantile_of_present(values: np.ndarray, q: float, present: np.ndarray) -> np.ndarray:
+    ordered = np.sort(np.where(present, values, np.inf), axis=-1)
+    refuse_nan(values=ordered)
+    count = present.sum(-1)
+    last = np.maximum(count - 1, 0)
+    position = q * last
+    below = position.astype(int)
+    low, high = (
+        np.take_along_axis(ordered, place[..., None], -1)[..., 0] for place in (below, np.minimum(below + 1, last))
+    )
+    low, high = np.where(count == 0, 0.0, low), np.where(count == 0, 0.0, high)
     return low + (high - low) * (position - below)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
+from crucible.network.averages import has_nan
 from crucible.network.parameters import Parameters
 
 STEP = 0.001  # of the finite difference
@@ -58,75 +59,81 @@ def consensus_losses(losses: np.ndarray, adjusted: np.ndarray) -> tuple[np.ndarr
 
 
 class Consensus:
-    """Losses of an epoch's reputers, made ready to be compared with many consensuses.
+    """Losses and stakes of an epoch's reputers, made ready to be compared with many consensuses.
 
     Scores know losses only through weighted means of the reputers and Euclidean norms. A rotation changes neither, so
     the columns that everybody reports are rotated into as many as there are reputers. Columns that nobody reports add
     nothing.
 
     The gradient is a difference over :data:`STEP`, which magnifies rounding a thousandfold in each iteration; so the
-    numbers are held in the machine's extended precision where it has one.
+    numbers of a single scenario are held in the machine's extended precision where it has one. Batches are not, for
+    speed: their coefficients are then good to about 1e-7.
 
     Parameters
     ----------
     losses : numpy.ndarray
         Shape (..., m, x), log10; NaN where a reputer reports nothing.
+    stakes : numpy.ndarray
+        Shape (..., m).
     params : Parameters
         ``epsilon_reputer``, and ``epsilon_safe_div`` in place of a norm of 0.
     """
 
-    def __init__(self, losses: np.ndarray, params: Parameters) -> None:
-        silent = np.isnan(losses)
-        partial = silent.any(-2).any(tuple(range(losses.ndim - 2))) if silent.any() else None
+    def __init__(self, losses: np.ndarray, stakes: np.ndarray, params: Parameters) -> None:
+        self.number = np.longdouble if losses.ndim == 2 else np.float64
+        self._params = params
+        m = stakes.shape[-1]
+        self._stakes = stakes.astype(self.number)
+        self._mean = np.full((m, 1), 1.0 / m, dtype=self.number)
+        partial = None
+        if has_nan(losses):
+            partial = np.isnan(losses).any(tuple(range(losses.ndim - 1)))
         whole = losses if partial is None else losses[..., ~partial]
-        if whole.shape[-1] > whole.shape[-2]:
+        if whole.shape[-1] > m:
             whole = np.swapaxes(np.linalg.qr(np.swapaxes(whole, -1, -2), mode="r"), -1, -2)
-        self._whole = whole.astype(np.longdouble)
+        ones = np.ones((*whole.shape[:-1], 1))
+        self._whole_and_ones = np.concatenate([whole, ones], axis=-1).astype(self.number)
+        self._whole = np.ascontiguousarray(self._whole_and_ones[..., None, :, :-1])
         self._partial = None
         if partial is not None:
-            some = losses[..., partial].astype(np.longdouble)
+            some = losses[..., None, :, partial].astype(self.number)
             self._partial = np.where(np.isnan(some).all(-2, keepdims=True), 0.0, some)
-        ones = np.ones((*self._whole.shape[:-1], 1), dtype=np.longdouble)
-        self._whole_and_ones = np.concatenate([self._whole, ones], axis=-1)
-        self._params = params
+        # row 0 is the present setting, row 1 + l has coefficient l moved
+        self._moves = np.concatenate([np.zeros((1, m)), np.eye(m)]).astype(self.number)
 
-    def inverse_scores(self, stakes: np.ndarray, tried: np.ndarray) -> np.ndarray:
-        """Return ``‖L − consensus‖ / ‖consensus‖ + epsilon_reputer`` for several settings of the coefficients.
+    def scores(self, listening: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return the scores of coefficients, and of the same with each one moved by its ``step``.
 
         Parameters
         ----------
-        stakes : numpy.ndarray
+        listening, step : numpy.ndarray
             Shape (..., m).
-        tried : numpy.ndarray
-            Shape (..., settings, m): listening coefficients.
 
         Returns
         -------
         numpy.ndarray
-            Shape (..., settings, m).
+            Shape (..., 1 + m, m): ``1 / (‖L − consensus‖ / ‖consensus‖ + epsilon_reputer)``.
         """
-        # adjusted stakes up to a factor: the smaller of the listened stake and the mean of the listened stakes
-        limit = np.matmul(tried, (stakes / stakes.shape[-1])[..., None])
-        adjusted = np.minimum(tried * stakes[..., None, :], limit)
-        summed = np.matmul(adjusted, self._whole_and_ones)
+        heard = self._moves * (step * self._stakes)[..., None, :]
+        heard += (listening * self._stakes)[..., None, :]
+        # adjusted stakes up to a factor: the smaller of a listened stake and the mean of all
+        np.minimum(heard, np.matmul(heard, self._mean), out=heard)
+        summed = np.matmul(heard, self._whole_and_ones)
         middle = summed[..., :-1] / summed[..., -1:]
         norm = np.vecdot(middle, middle)
-        apart = self._whole[..., None, :, :] - middle[..., None, :]
+        apart = self._whole - middle[..., None, :]
         off = np.vecdot(apart, apart)
         if self._partial is not None:
-            middle, farthest = consensus_losses(self._partial[..., None, :, :], adjusted)
-            filled = np.where(
-                np.isnan(self._partial)[..., None, :, :], farthest[..., None, :], self._partial[..., None, :, :]
-            )
-            apart = filled - middle[..., None, :]
-            norm = norm + np.vecdot(middle, middle)
-            off = off + np.vecdot(apart, apart)
+            middle, farthest = consensus_losses(self._partial, heard)
+            apart = np.where(np.isnan(self._partial), farthest[..., None, :], self._partial) - middle[..., None, :]
+            norm += np.vecdot(middle, middle)
+            off += np.vecdot(apart, apart)
         if not norm.all():
             norm = np.where(norm == 0, self._params.epsilon_safe_div**2, norm)
         off /= norm[..., None]
         np.sqrt(off, out=off)
         off += self._params.epsilon_reputer
-        return off
+        return np.divide(1.0, off, out=off)
 
 
 def consensus_scores(losses: np.ndarray, stakes: np.ndarray, listening: np.ndarray, params: Parameters) -> np.ndarray:
@@ -147,8 +154,7 @@ def consensus_scores(losses: np.ndarray, stakes: np.ndarray, listening: np.ndarr
         Shape (..., m). Source: ``rewards_internal.go:231-430``.
     """
     adjusted_stakes(stakes, listening)  # refuses what has no consensus
-    inverse = Consensus(losses, params).inverse_scores(stakes, listening[..., None, :])
-    return (1.0 / inverse[..., 0, :]).astype(float)
+    return Consensus(losses, stakes, params).scores(listening, np.zeros(listening.shape))[..., 0, :].astype(float)
 
 
 def reputers_output(
@@ -177,40 +183,39 @@ def reputers_output(
         Shape (..., m): the adjusted stakes that go with the scores. Source: ``rewards_internal.go:433-600``.
     """
     adjusted_stakes(stakes, listening)  # refuses what has no consensus
-    consensus = Consensus(losses, params)
-    m = stakes.shape[-1]
-    # one evaluation per iteration: row 0 is the present, row 1 + l has coefficient l moved
-    moves = np.concatenate([np.zeros((1, m)), np.eye(m)])
-    stakes = stakes.astype(np.longdouble)
-    share = stakes / np.add.reduce(stakes, -1)[..., None]
-    now = start = listening.astype(np.longdouble)
-    inverse = np.full(stakes.shape, np.inf, dtype=np.longdouble)
+    consensus = Consensus(losses, stakes, params)
+    share = (stakes / np.add.reduce(stakes, -1)[..., None]).astype(consensus.number)
+    now = start = listening.astype(consensus.number)
+    scores = np.zeros(stakes.shape)
+    least = params.max_gradient_threshold * params.learning_rate
     running: np.ndarray | None = None  # None: all scenarios are
     for _ in range(params.gradient_descent_max_iters):
         step = np.where(now == 1.0, -STEP, STEP)
-        found = consensus.inverse_scores(stakes, now[..., None, :] + moves * step[..., None, :])
-        means = np.matmul(1.0 / found, share[..., None])[..., 0]
-        slope = (1.0 - means[..., :1] / means[..., 1:]) / step
-        following = _with_minimum_stake(now, now + params.learning_rate * slope, share, params)
-        going = np.maximum.reduce(np.abs(following - now), -1) > params.max_gradient_threshold * params.learning_rate
+        found = consensus.scores(now, step)
+        means = np.matmul(found, share[..., None])[..., 0]
+        slope = 1.0 - means[..., :1] / means[..., 1:]
+        slope /= step
+        slope *= params.learning_rate
+        following = _with_minimum_stake(now, now + slope, share, params)
+        going = np.maximum.reduce(np.abs(following - now), -1) > least
         if running is None:
-            inverse, start, now = found[..., 0, :], now, following
+            scores, start, now = found[..., 0, :], now, following
         else:
             ours = running[..., None]
-            inverse = np.where(ours, found[..., 0, :], inverse)
-            start, now = np.where(ours, now, start), np.where(ours, following, now)
-            going = going & running
+            scores, start = np.where(ours, found[..., 0, :], scores), np.where(ours, now, start)
+            now, going = np.where(ours, following, now), going & running
         if not going.all():
             running = going
             if not running.any():
                 break
     start = start.astype(float)
-    return (1.0 / inverse).astype(float), now.astype(float), adjusted_stakes(stakes.astype(float), start)
+    return scores.astype(float), now.astype(float), adjusted_stakes(stakes, start)
 
 
 def _with_minimum_stake(old: np.ndarray, new: np.ndarray, share: np.ndarray, params: Parameters) -> np.ndarray:
     """Clip coefficients to 0 and 1, and go only as far as keeps the minimum share of the stake listened to."""
-    new = np.minimum(np.maximum(new, 0.0), 1.0)
+    np.maximum(new, 0.0, out=new)
+    np.minimum(new, 1.0, out=new)
     after = np.vecdot(new, share)
     low = after < params.min_stake_fraction
     if not low.any():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from crucible.errors import MechanismError
+from crucible.network.averages import has_nan
 from crucible.network.networks import Synthesis
 
 Report = Callable[[Synthesis], np.ndarray]
@@ -29,11 +30,11 @@ def network_losses(losses: np.ndarray, stakes: np.ndarray) -> np.ndarray:
     numpy.ndarray
         Shape (..., k), log10; NaN where nobody reports. Source: ``network_losses.go:15-285``.
     """
-    silent = np.isnan(losses)
-    if not silent.any():
-        total = stakes.sum(-1)[..., None]
+    if not has_nan(losses):
+        total = np.add.reduce(stakes, -1)[..., None]
         summed = np.matmul(stakes[..., None, :], losses)[..., 0, :]
     else:
+        silent = np.isnan(losses)
         weights = np.where(silent, 0.0, stakes[..., None])
         total = weights.sum(axis=-2)
         summed = (np.nan_to_num(losses) * weights).sum(axis=-2)

@@ -96,28 +96,31 @@ def synthesise(
     implied, withheld = _implied(inferences, forecast_losses, network_loss, all_new, params)
     members = places.members
     left = np.isnan(implied)
-    if left.any():
+    anybody_left = bool(left.any())
+    if anybody_left:
         members = _without(places, left)
     weights = set_weights(regrets, members, params, _shared_scale(regrets, members, params))
-    if all_new.all():
+    any_new = bool(all_new.any())
+    if any_new and all_new.all():
         rows = np.empty((*inferences.shape[:-1], places.rows))
     else:
-        spoken = np.nan_to_num(implied) if left.any() else implied
+        spoken = np.nan_to_num(implied) if anybody_left else implied
         rows = np.matmul(weights, np.concatenate([inferences, spoken], axis=-1)[..., None])[..., 0]
         if k:
             # where an inferer is withheld, the implied inferences are made without it
             ours = weights[..., places.one_out_inferers, :]
-            instead = np.nan_to_num(withheld) if left.any() else withheld
-            rows[..., places.one_out_inferers] = np.matmul(ours[..., :n], inferences[..., None])[..., 0] + np.einsum(
-                "...jk,...kj->...j", ours[..., n:], instead
+            instead = np.nan_to_num(withheld) if anybody_left else withheld
+            rows[..., places.one_out_inferers] += np.vecdot(
+                ours[..., n:], np.swapaxes(instead - spoken[..., None], -1, -2)
             )
-        rows /= np.maximum(weights.sum(-1), params.epsilon_safe_div)
-    if all_new.any():
+        rows /= np.maximum(np.add.reduce(weights, -1), params.epsilon_safe_div)
+    if any_new:
         rows = np.where(all_new[..., None], _means(inferences, places), rows)
     values[..., : places.rows] = rows
     values[..., places.implied] = implied
     values[..., places.implied_one_outs] = withheld.reshape(*withheld.shape[:-2], k * n)
-    _blank_needless(values, implied, left, places)
+    if anybody_left or k == 1:
+        _blank_needless(values, left, places)
     return Synthesis("full", values, weights[..., COMBINED, :], all_new, places)
 
 
@@ -126,10 +129,11 @@ def _implied(
 ) -> tuple[np.ndarray, np.ndarray]:
     if not forecasts.shape[-2]:
         return forecasts[..., 0], forecasts
-    if all_new.all():
+    some = bool(all_new.any())
+    if some and all_new.all():
         return implied_medians(inferences, forecasts)
     implied, withheld = implied_inferences(inferences, forecasts, network_loss, params)
-    if all_new.any():
+    if some:
         median, same = implied_medians(inferences, forecasts)
         implied = np.where(all_new[..., None], median, implied)
         withheld = np.where(all_new[..., None, None], same, withheld)
@@ -159,10 +163,8 @@ def _means(inferences: np.ndarray, places: Layout) -> np.ndarray:
     return np.matmul(share, inferences[..., None])[..., 0] / share.sum(-1)
 
 
-def _blank_needless(values: np.ndarray, implied: np.ndarray, left: np.ndarray, places: Layout) -> None:
+def _blank_needless(values: np.ndarray, left: np.ndarray, places: Layout) -> None:
     """Set to NaN the one-out and one-in networks that the chain does not make: of a single or absent forecaster."""
-    if places.k > 1 and not left.any():
-        return
     gone = left | ((~left).sum(-1, keepdims=True) <= 1)
     for rows in (places.one_out_forecasters, places.one_in_forecasters):
         values[..., rows] = np.where(gone, np.nan, values[..., rows])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from crucible.network.actors import Actors
-from crucible.network.averages import ema_or_first, quantile, stddev
+from crucible.network.averages import ema_or_first, has_nan, quantile, stddev
 from crucible.network.consensus import reputers_output
 from crucible.network.layout import COMBINED, NAIVE
 from crucible.network.networks import Synthesis
@@ -121,8 +121,10 @@ def paid_reputers(
     """
     scores, listening, adjusted = reputers_output(reports, stakes, reputers.listening, params)
     fractions = reputer_fractions(stakes, scores, params.p_reward_reputer)
-    reputers, entropy = _remember(reputers, scores, fractions, params, params.active_reputer_quantile)
-    return replace(reputers, listening=listening), Reputing(scores, fractions, adjusted, entropy)
+    reputers, entropy = _remember(
+        reputers, scores, fractions, params, params.active_reputer_quantile, listening=listening
+    )
+    return reputers, Reputing(scores, fractions, adjusted, entropy)
 
 
 def paid_workers(
@@ -175,38 +177,30 @@ def _paid(
     if not scores.shape[-1] or np.isnan(scores).all():
         return np.full(scores.shape, np.nan), actors, np.zeros(scores.shape[:-1])
     window = actors.stored_scores(scores)
-    absent = np.isnan(window)
-    deviation = stddev(window, ~absent if absent.any() else None)
+    deviation = stddev(window, ~np.isnan(window) if has_nan(window) else None)
     fractions = score_fractions(scores, deviation, p, c, params.epsilon)
-    moved, entropy = _remember(actors, scores, fractions, params, q)
+    moved, entropy = _remember(actors, scores, fractions, params, q, window=window)
     if lone.any():
         average = np.where(lone[..., None], actors.score_ema, moved.score_ema)
         moved = replace(moved, score_ema=average, quantile=np.where(lone, actors.quantile, moved.quantile))
-    return fractions, replace(moved, window=window), entropy
+    return fractions, moved, entropy
 
 
 def _remember(
-    actors: Actors, scores: np.ndarray, fractions: np.ndarray, params: Parameters, q: float
+    actors: Actors, scores: np.ndarray, fractions: np.ndarray, params: Parameters, q: float, **changes: np.ndarray
 ) -> tuple[Actors, np.ndarray]:
-    """Return actors with their score averages, smoothed fractions and the quantile of the scores; and the entropy."""
+    """Return actors with new score averages, smoothed fractions, quantile of scores and ``changes``; and the entropy."""
     entropy, normalised, smoothed = task_entropy(
         fractions, actors.fractions, params.task_reward_alpha, params.beta_entropy
     )
     kept = smoothed if params.since("0.8") else normalised
-    present = ~np.isnan(scores)
-    everybody = present.all()
-    if not everybody:
+    present = None
+    if has_nan(scores):
+        present = ~np.isnan(scores)
         kept = np.where(present, kept, actors.fractions)
     average = ema_or_first(params.merit_sortition_alpha, scores, actors.score_ema)
-    return (
-        replace(
-            actors,
-            fractions=kept,
-            score_ema=average,
-            quantile=quantile(scores, q, None if everybody else present),
-        ),
-        entropy,
-    )
+    moved = replace(actors, fractions=kept, score_ema=average, quantile=quantile(scores, q, present), **changes)
+    return moved, entropy
 
 
 def _nothing(scores: WorkerScores, reputing: Reputing) -> Payout:

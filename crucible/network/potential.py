@@ -32,7 +32,27 @@ def gradient(x: np.ndarray | float, p: float, c: float) -> np.ndarray:
     x = np.asarray(x, dtype=float)
     refuse_nan(x=x, p=p, c=c)
     # e^709 is the largest that a float holds; a smaller gradient than its inverse is 0 anyway
-    return p / (1.0 + np.exp(np.minimum(-p * (x - c), 709.0)))
+    return _gradient(np.maximum(x, c - 709.0 / p), p, c)
+
+
+def capped_gradient(x: np.ndarray, low: float, p: float, c: float) -> np.ndarray:
+    """Return :func:`gradient` of ``x`` where it is at least ``low``, and 0 below; ``x`` is overwritten, NaN is not sought.
+
+    Shapes are any; ``low`` is above c − 709/p. This is where a simulation spends its time.
+    """
+    kept = x >= low
+    np.maximum(x, low, out=x)
+    result = _gradient(x, p, c)
+    result *= kept
+    return result
+
+
+def _gradient(x: np.ndarray, p: float, c: float) -> np.ndarray:
+    exponent = np.asarray(np.subtract(c, x))
+    exponent *= p
+    np.exp(exponent, out=exponent)
+    exponent += 1.0
+    return np.divide(p, exponent, out=exponent)
 
 
 def sigmoid(x: np.ndarray | float) -> np.ndarray:

@@ -55,8 +55,10 @@ def updated_regrets(
             )
         else:
             news[..., places.one_out_inferers, n:] = np.nan
-    moved = alpha * news + (1 - alpha) * filled
-    return np.where(places.kept & ~np.isnan(news), moved, stored)
+    moved = news - filled
+    moved *= alpha
+    moved += filled
+    return np.where(places.kept & ~np.isnan(moved), moved, stored)
 
 
 def is_experienced(inclusions: np.ndarray | int, alpha: float, *, is_new: np.ndarray | bool) -> np.ndarray:
@@ -87,7 +89,7 @@ def initial_regret(
     numpy.ndarray
         Shape (...,). Source: ``network_regrets.go:360-485``.
     """
-    few = experienced.sum(-1) < params.min_experienced
+    few = np.add.reduce(experienced, -1, dtype=int) < params.min_experienced
     if few.all():
         return np.asarray(unchanged, dtype=float)
     low = quantile(regrets, params.initial_regret_quantile, experienced)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
-from crucible.network.averages import ema_or_first, refuse_nan
+from crucible.network.averages import ema_or_first, has_nan, present_sum, refuse_nan
 from crucible.network.potential import phi
 
 ENTROPY_OF_ONE = 0.173286795139986  # the entropy of a task with a single participant
@@ -34,13 +34,16 @@ def score_fractions(
         Shape (..., w), sums to 1; NaN where the score is. Source: ``rewards_internal.go:25-97``.
     """
     deviation = np.asarray(deviation, dtype=float)[..., None]
-    absent = np.isnan(scores)
-    mapped = phi(np.where(absent, 0.0, scores / (deviation + epsilon)), p, c)
-    mapped = np.where(deviation < epsilon, 1.0, mapped)
-    if absent.any():
-        mapped = np.where(absent, np.nan, mapped)
-        return mapped / np.nansum(mapped, axis=-1, keepdims=True)
-    return mapped / mapped.sum(-1)[..., None]
+    normalised = scores / (deviation + epsilon)
+    if has_nan(scores):
+        absent = np.isnan(scores)
+        mapped = np.where(absent, np.nan, phi(np.where(absent, 0.0, normalised), p, c))
+    else:
+        mapped = phi(normalised, p, c)
+    alike = deviation < epsilon
+    if alike.any():
+        mapped = np.where(alike & ~np.isnan(scores), 1.0, mapped)
+    return mapped / present_sum(mapped)[..., None]
 
 
 def reputer_fractions(stakes: np.ndarray, scores: np.ndarray, p: float) -> np.ndarray:
@@ -67,7 +70,7 @@ def smoothed_fractions(fractions: np.ndarray, previous: np.ndarray, alpha: float
 
 def modified_fractions(smoothed: np.ndarray) -> np.ndarray:
     """Return ``e / Σe`` along the last axis; NaN takes no part."""
-    return smoothed / np.nansum(smoothed, axis=-1, keepdims=True)
+    return smoothed / present_sum(smoothed)[..., None]
 
 
 def number_ratio(smoothed: np.ndarray) -> np.ndarray:
@@ -78,7 +81,7 @@ def number_ratio(smoothed: np.ndarray) -> np.ndarray:
     MechanismError
         Nobody, or all 0. Source: ``rewards_internal.go:689-785``.
     """
-    squares = np.nansum(smoothed * smoothed, axis=-1)
+    squares = present_sum(smoothed * smoothed)
     if not (squares > 0).all():
         raise MechanismError("a task's fractions are empty or all 0, so it has no number of effective participants")
     return 1.0 / squares
@@ -101,15 +104,14 @@ def entropy(fractions: np.ndarray, effective: np.ndarray | float, beta: float) -
     MechanismError
         A fraction of 0, of which the chain would take the logarithm.
     """
-    here = ~np.isnan(fractions)
     if (fractions == 0).any():
         raise MechanismError("a participant's reward fraction is 0, and the chain fails on its logarithm")
-    count = here.sum(-1)
-    terms = fractions * np.log(fractions)
-    if not here.all():
-        terms = np.where(here, terms, 0.0)
-    result = -((effective / count) ** beta) * terms.sum(-1)
-    return np.where(count == 1, ENTROPY_OF_ONE, result)
+    count = np.asarray(fractions.shape[-1])
+    if has_nan(fractions):
+        count = (~np.isnan(fractions)).sum(-1)
+    result = (effective / count) ** beta * -present_sum(fractions * np.log(fractions))
+    single = count == 1
+    return np.where(single, ENTROPY_OF_ONE, result) if single.any() else result
 
 
 def task_entropy(
@@ -120,7 +122,7 @@ def task_entropy(
     Shapes as in :func:`smoothed_fractions`; NaN in ``fractions`` takes no part.
     """
     smoothed = smoothed_fractions(fractions, previous, alpha)
-    if np.isnan(fractions).any():
+    if has_nan(fractions):
         smoothed = np.where(np.isnan(fractions), np.nan, smoothed)
     normalised = modified_fractions(smoothed)
     return entropy(normalised, number_ratio(smoothed), beta), normalised, smoothed

@@ -8,7 +8,7 @@ from crucible.errors import MechanismError
 from crucible.network.averages import refuse_nan
 from crucible.network.layout import Members
 from crucible.network.parameters import Parameters
-from crucible.network.potential import gradient
+from crucible.network.potential import capped_gradient
 
 # in units of 1/p around the centre c: above CAP the gradient is flat, at LIFT the best of a set that does badly
 # is put, and what then lies below CUT counts nothing
@@ -38,13 +38,20 @@ def weight_from_normalized_regret(
     MechanismError
         NaN. Source: ``weight.go:325-391``.
     """
+    regrets, largest = np.broadcast_arrays(np.asarray(regret, dtype=float), np.asarray(max_regret, dtype=float))
+    refuse_nan(regret=regrets, max_regret=largest, p=p, c=c)
+    return _weights(regrets[..., None].copy(), largest[..., None], p, c)[..., 0]
+
+
+def _weights(x: np.ndarray, max_regret: np.ndarray, p: float, c: float) -> np.ndarray:
+    """Return the weights of ``x`` (..., w), which is overwritten, with the largest of each set, (..., 1)."""
     high, low, cut = c + CAP / p, c - LIFT / p, c - CUT / p
-    max_regret = np.asarray(max_regret, dtype=float)
-    x = np.minimum(regret, high)
     lifted = max_regret < low
+    np.minimum(x, high, out=x)  # leaves the lifted as they are: they lie below
     if lifted.any():
-        x = np.where(lifted, x - max_regret + low, x)
-    return gradient(np.maximum(x, cut), p, c) * (x >= cut)
+        rows = lifted[..., 0]
+        x[rows] = x[rows] - max_regret[rows] + low
+    return capped_gradient(x, cut, p, c)
 
 
 def ratio_weights(regret: np.ndarray, max_regret: np.ndarray | float, p: float, c: float) -> np.ndarray:
@@ -62,7 +69,8 @@ def deviation(regrets: np.ndarray, members: Members) -> np.ndarray:
     ``regrets`` (..., sets, workers), or shapes that broadcast to it, may hold anything finite outside the sets.
     """
     mean = np.vecdot(regrets, members.share) / members.count
-    apart = (regrets - mean[..., None]) * members.share
+    apart = regrets - mean[..., None]
+    apart *= members.share
     return np.sqrt(np.vecdot(apart, apart) / np.maximum(members.count - 1.0, 1.0))
 
 
@@ -97,11 +105,19 @@ def set_weights(
     """
     if scale is None:
         scale = deviation(regrets, members) + params.epsilon
-    normalised = regrets / scale[..., None] + members.penalty
-    largest = normalised.max(-1)[..., None]
+    normalised = regrets / scale[..., None]
+    normalised += members.penalty
+    return normalised_weights(normalised, np.maximum.reduce(normalised, -1)[..., None], params)
+
+
+def normalised_weights(normalised: np.ndarray, largest: np.ndarray, params: Parameters) -> np.ndarray:
+    """Return the weights of ``normalised`` regrets, by the rule of the version; they are overwritten.
+
+    Shapes (..., sets, workers), and (..., sets, 1) for the largest of each set; −∞ weighs nothing.
+    """
     if params.since("0.9"):
         return ratio_weights(normalised, largest, params.p_norm, params.c_norm)
-    return weight_from_normalized_regret(normalised, largest, params.p_norm, params.c_norm)
+    return _weights(normalised, largest, params.p_norm, params.c_norm)
 
 
 def normalize_weights(weights: np.ndarray) -> np.ndarray:
