@@ -9,14 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
+from crucible.network.masks import every, has_nan, some
 
 Mask = np.ndarray | None
-
-
-def has_nan(values: np.ndarray) -> bool:
-    """Return whether ``values``, of any shape, contain NaN."""
-    least = np.minimum.reduce(values, axis=None, initial=np.inf)
-    return bool(least != least)
 
 
 def refuse_nan(**values: object) -> None:
@@ -76,7 +71,7 @@ def stddev(values: np.ndarray, present: Mask = None) -> np.ndarray:
     """
     values = np.asarray(values, dtype=float)
     if present is None:
-        here, count = 1.0, np.asarray(float(values.shape[-1]))
+        here, count = np.ones(1), np.asarray(float(values.shape[-1]))
     else:
         here, count = present.astype(float), np.add.reduce(present, -1, dtype=float)
         values = np.where(present, values, 0.0)
@@ -113,7 +108,7 @@ def quantile(values: np.ndarray, q: float, present: Mask = None) -> np.ndarray:
     if not 0 <= q <= 1:
         raise MechanismError(f"quantile {q} does not lie between 0 and 1")
     values = np.asarray(values, dtype=float)
-    if present is not None and not present.all():
+    if present is not None and not every(present):
         return _quantile_of_present(values, q, present)
     n = values.shape[-1]
     if n == 0:
@@ -167,7 +162,7 @@ def weighted_percentiles(values: np.ndarray, weights: np.ndarray, percentiles: n
     refuse_nan(values=values, weights=weights, percentiles=percentiles)
     if values.shape != weights.shape or not values.size:
         raise MechanismError(f"{values.size} values do not fit {weights.size} weights")
-    if ((percentiles < 0) | (percentiles > 100)).any():
+    if some((percentiles < 0) | (percentiles > 100)):
         raise MechanismError("a percentile lies outside 0 to 100")
     order = np.argsort(values, kind="stable")
     values, weights = values[order], weights[order]

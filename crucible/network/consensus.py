@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
-from crucible.network.averages import has_nan
+from crucible.network.masks import every, has_nan, some
 from crucible.network.parameters import Parameters
 
 STEP = 0.001  # of the finite difference
@@ -26,7 +26,7 @@ def adjusted_stakes(stakes: np.ndarray, listening: np.ndarray) -> np.ndarray:
     """
     heard = stakes * listening
     total = heard.sum(-1)[..., None]
-    if not (total > 0).all():
+    if not every(total > 0):
         raise MechanismError("the stakes times listening coefficients of an epoch's reputers sum to 0")
     return np.minimum(heard * (heard.shape[-1] / total), 1.0)
 
@@ -51,7 +51,7 @@ def consensus_losses(losses: np.ndarray, adjusted: np.ndarray) -> tuple[np.ndarr
     silent = np.isnan(losses)
     weights = np.where(silent, 0.0, adjusted[..., None])
     total = weights.sum(-2)
-    if not (total > 0).all():
+    if not every(total > 0):
         raise MechanismError("only reputers without adjusted stake report some loss, so it has no consensus")
     consensus = (weights * np.nan_to_num(losses)).sum(-2) / total
     lowest = np.where(silent, np.inf, losses).min(-2)
@@ -128,7 +128,7 @@ class Consensus:
             apart = np.where(np.isnan(self._partial), farthest[..., None, :], self._partial) - middle[..., None, :]
             norm += np.vecdot(middle, middle)
             off += np.vecdot(apart, apart)
-        if not norm.all():
+        if not every(norm):
             norm = np.where(norm == 0, self._params.epsilon_safe_div**2, norm)
         off /= norm[..., None]
         np.sqrt(off, out=off)
@@ -204,9 +204,9 @@ def reputers_output(
             ours = running[..., None]
             scores, start = np.where(ours, found[..., 0, :], scores), np.where(ours, now, start)
             now, going = np.where(ours, following, now), going & running
-        if not going.all():
+        if not every(going):
             running = going
-            if not running.any():
+            if not some(running):
                 break
     start = start.astype(float)
     return scores.astype(float), now.astype(float), adjusted_stakes(stakes, start)
@@ -218,7 +218,7 @@ def _with_minimum_stake(old: np.ndarray, new: np.ndarray, share: np.ndarray, par
     np.minimum(new, 1.0, out=new)
     after = np.vecdot(new, share)
     low = after < params.min_stake_fraction
-    if not low.any():
+    if not some(low):
         return new
     before = np.vecdot(old, share)
     gained = after - before

@@ -11,6 +11,7 @@ from crucible.network.actors import Actors
 from crucible.network.inputs import EpochInputs
 from crucible.network.layout import COMBINED
 from crucible.network.losses import network_losses
+from crucible.network.masks import some
 from crucible.network.networks import Synthesis, synthesise
 from crucible.network.parameters import Parameters
 from crucible.network.payout import NO_SCORES, Payout, paid_reputers, paid_workers, worker_scores
@@ -76,7 +77,7 @@ def step(state: TopicState, inputs: EpochInputs, params: Parameters) -> tuple[To
     )
     reports = _reports(inputs, synthesis, params)
     losses = network_losses(reports, inputs.stakes)
-    if np.isnan(losses[..., :2]).any():
+    if some(np.isnan(losses[..., :2])):
         raise MechanismError("no reputer reports the loss of the combined or of the naive network")
     fresh = updated_regrets(stored, filled, losses, synthesis.layout, params.alpha_regret)
     inferers, forecasters = state.inferers.taken(at_j), state.forecasters.taken(at_k)
@@ -117,9 +118,9 @@ def _reports(inputs: EpochInputs, synthesis: Synthesis, params: Parameters) -> n
     reports = reports[..., :width]
     # a loss of what the network did not infer is dropped
     absent = np.isnan(synthesis.values[..., : reports.shape[-1]])
-    if absent.any():
+    if some(absent):
         reports = np.where(absent[..., None, :], np.nan, reports)
-    if np.isinf(reports).any():
+    if some(np.isinf(reports)):
         raise MechanismError("a reported loss is infinite")
     return reports
 

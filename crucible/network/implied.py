@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.network.layout import Members, layout
+from crucible.network.masks import some
 from crucible.network.parameters import Parameters
 from crucible.network.weights import normalised_weights
 
@@ -114,7 +115,7 @@ def _elements(forecast_losses: np.ndarray) -> tuple[Members, np.ndarray | None, 
     k, n = forecast_losses.shape[-2:]
     withheld = layout(n, k).withheld
     absent = np.isnan(forecast_losses)
-    if not absent.any():
+    if not some(absent):
         return withheld, None, None
     spoken = ~absent
     empty = absent.all(-1)

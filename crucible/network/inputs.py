@@ -10,6 +10,7 @@ import numpy as np
 
 from crucible.errors import MechanismError
 from crucible.network.losses import Report
+from crucible.network.masks import every, some
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class EpochInputs:
         ):
             if array.shape[-len(shape) :] != shape:
                 raise MechanismError(f"{name} have the shape {array.shape}; it must end in {shape}")
-        if not np.isfinite(self.inferences).all():
+        if not every(np.isfinite(self.inferences)):
             raise MechanismError("an inference is NaN or infinite")
-        if np.isinf(self.forecasts).any():
+        if some(np.isinf(self.forecasts)):
             raise MechanismError("a forecast is infinite")
-        if not ((self.stakes > 0) & (self.stakes < np.inf)).all():
+        if not every((self.stakes > 0) & (self.stakes < np.inf)):
             raise MechanismError("a stake is 0, negative or not finite; the chain accepts no such reputer")
-        if not np.isfinite(self.topic_reward).all() or np.any(np.less(self.topic_reward, 0)):
+        if not every(np.isfinite(self.topic_reward)) or np.any(np.less(self.topic_reward, 0)):
             raise MechanismError("the topic's reward is negative or not finite")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from crucible.errors import MechanismError
-from crucible.network.averages import has_nan
+from crucible.network.masks import has_nan
 from crucible.network.networks import Synthesis
 
 Report = Callable[[Synthesis], np.ndarray]

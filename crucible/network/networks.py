@@ -9,6 +9,7 @@ import numpy as np
 from crucible.network.averages import weighted_percentiles
 from crucible.network.implied import implied_inferences, implied_medians
 from crucible.network.layout import COMBINED, NAIVE, Layout, Members, layout
+from crucible.network.masks import every, some
 from crucible.network.parameters import Parameters
 from crucible.network.weights import mad_scale, set_weights
 
@@ -89,19 +90,19 @@ def synthesise(
     if n == 1:
         values[..., :2] = inferences
         return Synthesis("single", values, None, all_new, places)
-    if np.isnan(network_loss).any():
+    if some(np.isnan(network_loss)):
         values[..., COMBINED] = np.median(inferences, axis=-1)
         values[..., NAIVE] = 0.0
         return Synthesis("median", values, None, all_new, places)
     implied, withheld = _implied(inferences, forecast_losses, network_loss, all_new, params)
     members = places.members
     left = np.isnan(implied)
-    anybody_left = bool(left.any())
+    anybody_left = some(left)
     if anybody_left:
         members = _without(places, left)
     weights = set_weights(regrets, members, params, _shared_scale(regrets, members, params))
-    any_new = bool(all_new.any())
-    if any_new and all_new.all():
+    any_new = some(all_new)
+    if any_new and every(all_new):
         rows = np.empty((*inferences.shape[:-1], places.rows))
     else:
         spoken = np.nan_to_num(implied) if anybody_left else implied
@@ -129,11 +130,11 @@ def _implied(
 ) -> tuple[np.ndarray, np.ndarray]:
     if not forecasts.shape[-2]:
         return forecasts[..., 0], forecasts
-    some = bool(all_new.any())
-    if some and all_new.all():
+    mixed = some(all_new)
+    if mixed and every(all_new):
         return implied_medians(inferences, forecasts)
     implied, withheld = implied_inferences(inferences, forecasts, network_loss, params)
-    if some:
+    if mixed:
         median, same = implied_medians(inferences, forecasts)
         implied = np.where(all_new[..., None], median, implied)
         withheld = np.where(all_new[..., None, None], same, withheld)

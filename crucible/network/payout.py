@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from crucible.network.actors import Actors
-from crucible.network.averages import ema_or_first, has_nan, quantile, stddev
+from crucible.network.averages import ema_or_first, quantile, stddev
 from crucible.network.consensus import reputers_output
 from crucible.network.layout import COMBINED, NAIVE
+from crucible.network.masks import every, has_nan, some
 from crucible.network.networks import Synthesis
 from crucible.network.parameters import Parameters
 from crucible.network.rewards import (
@@ -106,7 +108,7 @@ def worker_scores(synthesis: Synthesis, losses: np.ndarray) -> WorkerScores:
         combined, naive, losses[..., places.one_out_forecasters], losses[..., places.one_in_forecasters]
     )
     lone = took_part.sum(-1) == 1
-    if lone.any():
+    if some(lone):
         forecasters = np.where(lone[..., None] & took_part, 0.0, forecasters)
     return WorkerScores(inferers, forecasters, np.zeros(combined.shape, dtype=bool), lone)
 
@@ -142,7 +144,7 @@ def paid_workers(
     Without any score of an inferer nothing is paid and nothing but the reputers' part changes, as on the chain.
     """
     score_j, score_k = scores.inferers, scores.forecasters
-    if np.isnan(score_j).all(-1).any():
+    if some(np.isnan(score_j).all(-1)):
         return inferers, forecasters, tau, _nothing(scores, reputing)
     fraction_j, inferers, entropy_j = _paid(
         inferers, score_j, scores.lone_inferer, params, params.p_reward_inference, params.c_reward_inference,
@@ -174,22 +176,22 @@ def paid_workers(
 def _paid(
     actors: Actors, scores: np.ndarray, lone: np.ndarray, params: Parameters, p: float, c: float, q: float
 ) -> tuple[np.ndarray, Actors, np.ndarray]:
-    if not scores.shape[-1] or np.isnan(scores).all():
+    if not scores.shape[-1] or every(np.isnan(scores)):
         return np.full(scores.shape, np.nan), actors, np.zeros(scores.shape[:-1])
     window = actors.stored_scores(scores)
     deviation = stddev(window, ~np.isnan(window) if has_nan(window) else None)
     fractions = score_fractions(scores, deviation, p, c, params.epsilon)
     moved, entropy = _remember(actors, scores, fractions, params, q, window=window)
-    if lone.any():
+    if some(lone):
         average = np.where(lone[..., None], actors.score_ema, moved.score_ema)
         moved = replace(moved, score_ema=average, quantile=np.where(lone, actors.quantile, moved.quantile))
     return fractions, moved, entropy
 
 
 def _remember(
-    actors: Actors, scores: np.ndarray, fractions: np.ndarray, params: Parameters, q: float, **changes: np.ndarray
+    actors: Actors, scores: np.ndarray, fractions: np.ndarray, params: Parameters, q: float, **changes: Any
 ) -> tuple[Actors, np.ndarray]:
-    """Return actors with new score averages, smoothed fractions, quantile of scores and ``changes``; and the entropy."""
+    """Return actors with new averages, smoothed fractions, quantile of scores and ``changes``; and the entropy."""
     entropy, normalised, smoothed = task_entropy(
         fractions, actors.fractions, params.task_reward_alpha, params.beta_entropy
     )

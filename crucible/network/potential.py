@@ -36,23 +36,25 @@ def gradient(x: np.ndarray | float, p: float, c: float) -> np.ndarray:
 
 
 def capped_gradient(x: np.ndarray, low: float, p: float, c: float) -> np.ndarray:
-    """Return :func:`gradient` of ``x`` where it is at least ``low``, and 0 below; ``x`` is overwritten, NaN is not sought.
+    """Return :func:`gradient` of ``x`` where it is at least ``low``, and 0 below.
 
-    Shapes are any; ``low`` is above c − 709/p. This is where a simulation spends its time.
+    ``x``, of any shape but (), is overwritten with the result; NaN is not sought, and ``low`` is above c − 709/p.
+    This is where a simulation spends its time.
     """
     kept = x >= low
     np.maximum(x, low, out=x)
-    result = _gradient(x, p, c)
-    result *= kept
-    return result
+    _gradient(x, p, c)
+    x *= kept
+    return x
 
 
 def _gradient(x: np.ndarray, p: float, c: float) -> np.ndarray:
-    exponent = np.asarray(np.subtract(c, x))
-    exponent *= p
-    np.exp(exponent, out=exponent)
-    exponent += 1.0
-    return np.divide(p, exponent, out=exponent)
+    x = np.asarray(x)
+    np.subtract(c, x, out=x)
+    x *= p
+    np.exp(x, out=x)
+    x += 1.0
+    return np.divide(p, x, out=x)
 
 
 def sigmoid(x: np.ndarray | float) -> np.ndarray:

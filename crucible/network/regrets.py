@@ -6,6 +6,7 @@ import numpy as np
 
 from crucible.network.averages import ema, quantile, stddev
 from crucible.network.layout import Layout
+from crucible.network.masks import every
 from crucible.network.parameters import Parameters
 
 
@@ -90,7 +91,7 @@ def initial_regret(
         Shape (...,). Source: ``network_regrets.go:360-485``.
     """
     few = np.add.reduce(experienced, -1, dtype=int) < params.min_experienced
-    if few.all():
+    if every(few):
         return np.asarray(unchanged, dtype=float)
     low = quantile(regrets, params.initial_regret_quantile, experienced)
     spread = stddev(regrets, experienced) + params.epsilon

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
-from crucible.network.averages import ema_or_first, has_nan, present_sum, refuse_nan
+from crucible.network.averages import ema_or_first, present_sum, refuse_nan
+from crucible.network.masks import every, has_nan, some
 from crucible.network.potential import phi
 
 ENTROPY_OF_ONE = 0.173286795139986  # the entropy of a task with a single participant
@@ -41,7 +42,7 @@ def score_fractions(
     else:
         mapped = phi(normalised, p, c)
     alike = deviation < epsilon
-    if alike.any():
+    if some(alike):
         mapped = np.where(alike & ~np.isnan(scores), 1.0, mapped)
     return mapped / present_sum(mapped)[..., None]
 
@@ -82,7 +83,7 @@ def number_ratio(smoothed: np.ndarray) -> np.ndarray:
         Nobody, or all 0. Source: ``rewards_internal.go:689-785``.
     """
     squares = present_sum(smoothed * smoothed)
-    if not (squares > 0).all():
+    if not every(squares > 0):
         raise MechanismError("a task's fractions are empty or all 0, so it has no number of effective participants")
     return 1.0 / squares
 
@@ -104,14 +105,14 @@ def entropy(fractions: np.ndarray, effective: np.ndarray | float, beta: float) -
     MechanismError
         A fraction of 0, of which the chain would take the logarithm.
     """
-    if (fractions == 0).any():
+    if some(fractions == 0):
         raise MechanismError("a participant's reward fraction is 0, and the chain fails on its logarithm")
     count = np.asarray(fractions.shape[-1])
     if has_nan(fractions):
         count = (~np.isnan(fractions)).sum(-1)
     result = (effective / count) ** beta * -present_sum(fractions * np.log(fractions))
     single = count == 1
-    return np.where(single, ENTROPY_OF_ONE, result) if single.any() else result
+    return np.where(single, ENTROPY_OF_ONE, result) if some(single) else result
 
 
 def task_entropy(
@@ -185,7 +186,7 @@ def task_shares(
     """
     inference, forecasting, chi = (np.asarray(item, dtype=float) for item in (inference, forecasting, chi))
     total = inference + forecasting + reputing
-    if not ((1 - chi) * inference + chi * forecasting > 0).all():
+    if not every((1 - chi) * inference + chi * forecasting > 0):
         raise MechanismError("the entropies of inference and forecasting are 0, so the reward cannot be divided")
     gamma = normalization_factor(inference, forecasting, chi)
     return (1 - chi) * gamma * inference / total, chi * gamma * forecasting / total, reputing / total

@@ -7,6 +7,7 @@ import numpy as np
 from crucible.errors import MechanismError
 from crucible.network.averages import refuse_nan
 from crucible.network.layout import Members
+from crucible.network.masks import some
 from crucible.network.parameters import Parameters
 from crucible.network.potential import capped_gradient
 
@@ -48,7 +49,7 @@ def _weights(x: np.ndarray, max_regret: np.ndarray, p: float, c: float) -> np.nd
     high, low, cut = c + CAP / p, c - LIFT / p, c - CUT / p
     lifted = max_regret < low
     np.minimum(x, high, out=x)  # leaves the lifted as they are: they lie below
-    if lifted.any():
+    if some(lifted):
         rows = lifted[..., 0]
         x[rows] = x[rows] - max_regret[rows] + low
     return capped_gradient(x, cut, p, c)
@@ -130,7 +131,7 @@ def normalize_weights(weights: np.ndarray) -> np.ndarray:
     """
     weights = np.asarray(weights, dtype=float)
     refuse_nan(weights=weights)
-    if (weights < 0).any():
+    if some(weights < 0):
         raise MechanismError("a weight is negative")
     total = weights.sum()
     if not total > 0:
@@ -161,6 +162,6 @@ def weighted_inference(values: np.ndarray, weights: np.ndarray | None, epsilon_s
         return values.mean(axis=0)
     weights = np.asarray(weights, dtype=float)
     refuse_nan(weights=weights)
-    if (weights < 0).any():
+    if some(weights < 0):
         raise MechanismError("a weight is negative")
     return weights @ values / max(float(weights.sum()), epsilon_safe_div)
