@@ -14,7 +14,7 @@ from crucible.network.losses import network_losses
 from crucible.network.masks import some
 from crucible.network.networks import Synthesis, synthesise
 from crucible.network.parameters import Parameters
-from crucible.network.payout import NO_SCORES, Payout, paid_reputers, paid_workers, worker_scores
+from crucible.network.payout import Payout, paid_reputers, paid_workers, worker_scores
 from crucible.network.regrets import filled_regrets, initial_regret, is_experienced, updated_regrets
 from crucible.network.state import TopicState
 
@@ -75,18 +75,13 @@ def step(state: TopicState, inputs: EpochInputs, params: Parameters) -> tuple[To
     synthesis = synthesise(
         inputs.inferences, inputs.forecasts, state.network_loss, filled, state.initial_regret, params
     )
-    reports = _reports(inputs, synthesis, params)
+    reports = reports_of(inputs, synthesis, params)
     losses = network_losses(reports, inputs.stakes)
-    if some(np.isnan(losses[..., :2])):
-        raise MechanismError("no reputer reports the loss of the combined or of the naive network")
     fresh = updated_regrets(stored, filled, losses, synthesis.layout, params.alpha_regret)
-    inferers, forecasters = state.inferers.taken(at_j), state.forecasters.taken(at_k)
-    regret_of_new = _initial_regret(state, stored, fresh, losses, (inferers, forecasters), synthesis, params)
-
-    reputers, reputing = paid_reputers(state.reputers.taken(at_m), reports, inputs.stakes, params)
-    scores = worker_scores(synthesis, losses)
-    inferers, forecasters, tau, payout = paid_workers(
-        inferers, forecasters, state.tau, scores, losses, reputing, inputs.topic_reward, params
+    actors = (state.inferers.taken(at_j), state.forecasters.taken(at_k), state.reputers.taken(at_m))
+    regret_of_new = initial_regret_after(state, stored, fresh, losses, actors[:2], synthesis, params)
+    (inferers, forecasters, reputers), tau, payout = settled(
+        actors, state.tau, synthesis, reports, losses, inputs, params
     )
     if grid is None:
         regrets = fresh
@@ -106,7 +101,14 @@ def step(state: TopicState, inputs: EpochInputs, params: Parameters) -> tuple[To
     return state, EpochResult(synthesis, losses, payout)
 
 
-def _reports(inputs: EpochInputs, synthesis: Synthesis, params: Parameters) -> np.ndarray:
+def reports_of(inputs: EpochInputs, synthesis: Synthesis, params: Parameters) -> np.ndarray:
+    """Return the losses that reputers report (..., M, x), without those of what the network did not infer.
+
+    Raises
+    ------
+    MechanismError
+        A shape that does not fit, an infinite loss, or nobody who reports the combined or the naive network.
+    """
     places = synthesis.layout
     reports = inputs.losses if isinstance(inputs.losses, np.ndarray) else inputs.losses(synthesis)
     if reports.shape[-2] != len(inputs.reputers) or reports.shape[-1] not in (places.reported, places.size):
@@ -116,16 +118,37 @@ def _reports(inputs: EpochInputs, synthesis: Synthesis, params: Parameters) -> n
         )
     width = places.size if params.implied_one_out_losses else places.reported
     reports = reports[..., :width]
-    # a loss of what the network did not infer is dropped
     absent = np.isnan(synthesis.values[..., : reports.shape[-1]])
     if some(absent):
         reports = np.where(absent[..., None, :], np.nan, reports)
     if some(np.isinf(reports)):
         raise MechanismError("a reported loss is infinite")
+    if some(np.isnan(reports[..., :2]).all(-2)):
+        raise MechanismError("no reputer reports the loss of the combined or of the naive network")
     return reports
 
 
-def _initial_regret(
+def settled(
+    actors: tuple[Actors, Actors, Actors],
+    tau: np.ndarray,
+    synthesis: Synthesis,
+    reports: np.ndarray,
+    losses: np.ndarray,
+    inputs: EpochInputs,
+    params: Parameters,
+) -> tuple[tuple[Actors, Actors, Actors], np.ndarray, Payout]:
+    """Return inferers, forecasters and reputers after an epoch, tau, and what everybody is paid.
+
+    ``reports`` (..., M, x) are the reputers' losses, ``losses`` (..., x) the network's; all log10.
+    """
+    reputers, reputing = paid_reputers(actors[2], reports, inputs.stakes, params)
+    inferers, forecasters, tau, payout = paid_workers(
+        actors[0], actors[1], tau, worker_scores(synthesis, losses), losses, reputing, inputs.topic_reward, params
+    )
+    return (inferers, forecasters, reputers), tau, payout
+
+
+def initial_regret_after(
     state: TopicState,
     stored: np.ndarray,
     fresh: np.ndarray,
@@ -134,11 +157,12 @@ def _initial_regret(
     synthesis: Synthesis,
     params: Parameters,
 ) -> np.ndarray:
+    """Return the topic's initial regret after an epoch, shape (...,).
+
+    ``stored`` and ``fresh`` are regrets (..., networks, workers) before and after it; the combined network's count.
+    """
     places = synthesis.layout
     inclusions = np.concatenate([actors.inclusions for actors in workers], axis=-1)
     here = is_experienced(inclusions, params.alpha_regret, is_new=np.isnan(stored[..., COMBINED, :]))
     here = here & ~np.isnan(losses[..., places.rows : places.reported])
     return initial_regret(fresh[..., COMBINED, :], here, state.initial_regret, params)
-
-
-__all__ = ["NO_SCORES", "EpochResult", "step"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -54,12 +54,6 @@ class Layout:
         Length of the vector without and with the implied inferences that have one inferer withheld.
     one_out_inferers, one_out_forecasters, one_in_forecasters, inferers, implied, implied_one_outs : slice
         Places in the vector; the first three are also rows of the regret matrix. The last is forecaster major.
-    members : Members
-        Who takes part in each network, shape (rows, columns).
-    kept : numpy.ndarray
-        Bool, (rows, columns): the regrets that the chain stores; a withheld worker has one too.
-    withheld : Members
-        Shape (n + 1, n): set 0 has all inferers, set 1 + j all but j.
     """
 
     n: int
@@ -74,9 +68,29 @@ class Layout:
     inferers: slice
     implied: slice
     implied_one_outs: slice
-    members: Members
-    kept: np.ndarray
-    withheld: Members
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """Bool, (rows, columns): the regrets that the chain stores; a withheld worker has one too."""
+        kept = np.ones((self.rows, self.columns), dtype=bool)
+        kept[NAIVE, self.n :] = False
+        kept[self.one_in_forecasters, self.n :] = np.eye(self.k, dtype=bool)
+        return kept
+
+    @cached_property
+    def members(self) -> Members:
+        """Who takes part in each network, shape (rows, columns)."""
+        chosen = self.kept.copy()
+        chosen[self.one_out_inferers, : self.n] = ~np.eye(self.n, dtype=bool)
+        chosen[self.one_out_forecasters, self.n :] = ~np.eye(self.k, dtype=bool)
+        return Members.of(chosen)
+
+    @cached_property
+    def withheld(self) -> Members:
+        """Inferers of n + 1 sets, shape (n + 1, n): set 0 has all of them, set 1 + j all but j."""
+        chosen = np.ones((self.n + 1, self.n), dtype=bool)
+        chosen[1:] = ~np.eye(self.n, dtype=bool)
+        return Members.of(chosen)
 
 
 def _slices(*lengths: int) -> Iterator[slice]:
@@ -92,14 +106,6 @@ def layout(n: int, k: int) -> Layout:
     rows, columns = 2 + n + 2 * k, n + k
     places = _slices(2, n, k, k, n, k, k * n)
     _, one_out_inferers, one_out_forecasters, one_in_forecasters, inferers, implied, implied_one_outs = places
-    kept = np.ones((rows, columns), dtype=bool)
-    kept[NAIVE, n:] = False
-    kept[one_in_forecasters, n:] = np.eye(k, dtype=bool)
-    chosen = kept.copy()
-    chosen[one_out_inferers, :n] = ~np.eye(n, dtype=bool)
-    chosen[one_out_forecasters, n:] = ~np.eye(k, dtype=bool)
-    withheld = np.ones((n + 1, n), dtype=bool)
-    withheld[1:] = ~np.eye(n, dtype=bool)
     reported = rows + columns
     return Layout(
         n=n,
@@ -114,7 +120,4 @@ def layout(n: int, k: int) -> Layout:
         inferers=inferers,
         implied=implied,
         implied_one_outs=implied_one_outs,
-        members=Members.of(chosen),
-        kept=kept,
-        withheld=Members.of(withheld),
     )
