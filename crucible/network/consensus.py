@@ -188,12 +188,15 @@ def reputers_output(
     now = start = listening.astype(consensus.number)
     scores = np.zeros(stakes.shape)
     least = params.max_gradient_threshold * params.learning_rate
+    # of one type with the rest: mixed types cost more than the arithmetic
+    up = np.full(stakes.shape, STEP, dtype=consensus.number)
+    one = np.ones((), dtype=consensus.number)
     running: np.ndarray | None = None  # None: all scenarios are
     for _ in range(params.gradient_descent_max_iters):
-        step = np.where(now == 1.0, -STEP, STEP)
+        step = np.where(now == one, -up, up)
         found = consensus.scores(now, step)
         means = np.matmul(found, share[..., None])[..., 0]
-        slope = 1.0 - means[..., :1] / means[..., 1:]
+        slope = one - means[..., :1] / means[..., 1:]
         slope /= step
         slope *= params.learning_rate
         following = _with_minimum_stake(now, now + slope, share, params)
