@@ -70,15 +70,15 @@ def _tables(reports: dict[str, FileReport], failed: int) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("file", "function", "passed", "failed", "numbers", "excused", "undetermined")
-    for column in table.columns[2:]:
+    table = Table("file and function", "passed", "failed", "numbers", "excused", "undetermined")
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
         column.justify = "right"
     for name, report in reports.items():
-        if report.note:
-            table.add_row(name, f"({report.note})")
+        table.add_row(f"[bold]{escape(name)}[/bold]" + (f" ({report.note})" if report.note else ""))
         for function, outcome in report.outcomes.items():
             counts = (outcome.passed, len(outcome.failures), outcome.values, outcome.ties, outcome.undetermined)
-            table.add_row(name, function, *(str(count) for count in counts))
+            table.add_row(f"  {escape(function)}", *(str(count) for count in counts))
     console = Console()
     console.print(table)
     for report in reports.values():

@@ -41,6 +41,8 @@ def score_fractions(
         mapped = np.where(absent, np.nan, phi(np.where(absent, 0.0, normalised), p, c))
     else:
         mapped = phi(normalised, p, c)
+    # far below the others φ is a number that the chain's decimals hold, but a float does not
+    mapped = np.maximum(mapped, np.finfo(float).tiny)
     alike = deviation < epsilon
     if some(alike):
         mapped = np.where(alike & ~np.isnan(scores), 1.0, mapped)

@@ -14,7 +14,7 @@ from crucible.network.inputs import EpochInputs
 from crucible.network.layout import Members, layout
 from crucible.network.losses import network_losses
 from crucible.network.parameters import VERSIONS, Parameters
-from crucible.network.rewards import forecasting_utility, score_fractions, task_shares
+from crucible.network.rewards import entropy, forecasting_utility, score_fractions, task_shares
 from crucible.network.state import TopicState
 from crucible.network.weights import set_weights, weight_from_normalized_regret
 
@@ -130,6 +130,9 @@ def test_fractions_sum_to_one_and_follow_the_scores(seed):
     fractions = score_fractions(scores, scores.std(ddof=1), 3.0, 0.75, 0.01)
     assert fractions.sum() == pytest.approx(1.0)
     assert (np.diff(fractions) >= 0).all()
+    hopeless = score_fractions(np.array([-1e4, 0.0, 1.0]), 1.0, 3.0, 0.75, 0.01)
+    assert 0 < hopeless[0] < 1e-300
+    assert np.isfinite(entropy(hopeless, 2.0, 0.25))
     chi, _ = forecasting_utility(scores[0], scores, 0.0, 0.1)
     assert 0.1 <= chi <= 0.5
 
