@@ -13,6 +13,7 @@
     ├── GateError                 a promotion that the verdict does not allow
     ├── BundleError               a model bundle that is incomplete, altered or of another schema
     ├── RegistryError             the MLflow store refused, or has no such version
+    ├── MechanismError            numbers from which the topic mechanism cannot compute an epoch
     ├── WalletError               a key that is missing, locked or of another address
     ├── ChainError                the node
     │   ├── NodeUnreachable       refused, timed out, or hung up; worth another endpoint or another try
@@ -78,6 +79,10 @@ class BundleError(CrucibleError):
 
 class RegistryError(CrucibleError):
     """The MLflow store refused, or has no such model version."""
+
+
+class MechanismError(CrucibleError):
+    """The topic mechanism cannot compute from these numbers, as the chain could not."""
 
 
 class WalletError(CrucibleError):

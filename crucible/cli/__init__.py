@@ -29,6 +29,7 @@ _COMMANDS = {
     "fleet": ("fleet", "Run and watch the workers."),
     "worker": ("worker", "Run one worker (the fleet starts these)."),
     "practice": ("practice", "Serve a simulated or replayed exchange on loopback."),
+    "network": ("network", "The network's topic mechanism: check it against vectors."),
     "localnet": ("localnet", "Serve a local Allora network on loopback."),
 }
 
