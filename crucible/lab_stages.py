@@ -24,6 +24,7 @@ from crucible.market.recipe_bars import bars_digest, history_of, read_bars
 from crucible.models.candidates import build_model
 from crucible.process import write_atomic, write_json
 from crucible.recipe import Recipe
+from crucible.registry.models import CHAMPION, alias_version, get_version
 from crucible.registry.tracking import CandidateRun, EvaluationRun, log_evaluation
 from crucible.settings import Settings
 from crucible.stage_records import (
@@ -41,10 +42,10 @@ from crucible.stage_records import (
 from crucible.validation.analysis import analyse
 from crucible.validation.evaluation import Evaluation, describe, markdown
 from crucible.validation.fits import Crew, Rows, SharedRows, rows_of
-from crucible.validation.gates import confirm, judge
+from crucible.validation.gates import against_champion, confirm, judge
 from crucible.validation.laboratory import PURGED, predict_outer
 from crucible.validation.ledger import ANCHORED, OPENED, SEARCHED, Anchor
-from crucible.validation.looks import earlier_looks
+from crucible.validation.looks import earlier_looks, predictions_of
 from crucible.validation.page import page
 from crucible.validation.plots import equity_plot, information_plot
 from crucible.validation.predictions import OutOfSample, read_predictions, to_parquet, write_predictions
@@ -148,6 +149,9 @@ def evaluate(settings: Settings, recipe: Recipe) -> Evaluated:
     scale, chosen = oos.known_scale, notes["chosen"]
     earlier = earlier_looks(folder, oos)
     verdict, _ = judge(recipe, oos, chosen, scale, {PURGED: bool(notes["purged"])}, earlier)
+    champion = _champion_predictions(settings, recipe, folder, oos)
+    if champion is not None:
+        verdict = replace(verdict, gates=(*verdict.gates, against_champion(recipe, oos, chosen, scale, champion)))
     if verdict.clear:
         fresh, looks = _deployment_set(settings, recipe, current, folder)
         both = np.concatenate([scale, fresh.known_scale])
@@ -162,6 +166,16 @@ def evaluate(settings: Settings, recipe: Recipe) -> Evaluated:
         run_id = log_evaluation(settings, _evaluation_run(settings, recipe, current, result, folder))
     write_json(known, {**result.verdict.to_json(), "run_id": run_id})
     return Evaluated(**vars(result), run_id=run_id, page=folder / "report.html")
+
+
+def _champion_predictions(settings: Settings, recipe: Recipe, folder: Path, oos: OutOfSample) -> np.ndarray | None:
+    """Return what another version, which is champion, predicted for these rows; None where there is nothing to beat."""
+    number = alias_version(settings, recipe.name, CHAMPION)
+    if number is None:
+        return None
+    evaluation = get_version(settings, recipe.name, number).tags.get("evaluation", "")
+    other = folder.parent / evaluation
+    return predictions_of(other, oos) if evaluation and other != folder and other.is_dir() else None
 
 
 def _deployment_set(settings: Settings, recipe: Recipe, current: Current, folder: Path) -> tuple[OutOfSample, int]:

@@ -111,6 +111,44 @@ def confirm(
     return GateResult(name, "pass" if passed else "fail", found.p_value, level, sentence)
 
 
+def against_champion(
+    recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray, champion: np.ndarray
+) -> GateResult:
+    """Compare the candidate with the champion's version on the windows that both have predicted.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Loss and level.
+    oos : OutOfSample
+        The candidate's predictions.
+    candidate : str
+        Who.
+    scale : numpy.ndarray
+        Shape (n,).
+    champion : numpy.ndarray
+        Shape (n,): what the champion's version predicted for the same rows, out of sample; NaN where nothing.
+    """
+    name, both = "better than the champion", np.isfinite(champion)
+    y, close, known = oos.y_true[both], oos.close[both], scale[both]
+    own = topic_loss(recipe, y, oos.y_pred[candidate][both], close, known)
+    theirs = topic_loss(recipe, y, champion[both], close, known)
+    if not (np.isfinite(own).all() and np.isfinite(theirs).all() and theirs.mean() > 0):
+        return GateResult(name, "fail", 0.0, 0.0, "a loss is not finite")
+    share = 1 - float(own.mean()) / float(theirs.mean())
+    found = _statistic(lambda: diebold_mariano(own, theirs, overlap=recipe.horizon_bars))
+    if isinstance(found, str):
+        return GateResult(name, "undecided", share, 0.0, f"no verdict: {found}")
+    base = float(theirs.mean())
+    low, high = found.low / base, found.high / base
+    sentence = (
+        f"on {len(y)} common rows mean {recipe.topic.loss} is {abs(share):.3%} {'below' if share > 0 else 'ABOVE'} the "
+        f"champion's (95 %: {low:+.3%} to {high:+.3%})"
+    )
+    outcome: Outcome = "pass" if share > 0 else "fail" if high < 0 else "undecided"
+    return GateResult(name, outcome, share, 0.0, sentence, low=low, high=high)
+
+
 def _statistic(make: Callable[[], MeanStatistic]) -> MeanStatistic | str:
     """Return a statistic, or the sentence why there can be none."""
     try:

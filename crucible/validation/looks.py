@@ -1,4 +1,4 @@
-"""Earlier versions that were judged on the same rows: each look at them counts."""
+"""Other versions that were judged on the same rows: each look at them counts, and the champion's is to be beaten."""
 
 from __future__ import annotations
 
@@ -30,14 +30,23 @@ def earlier_looks(folder: Path, oos: OutOfSample) -> dict[str, np.ndarray]:
     """
     found = {}
     for other in sorted(folder.parent.iterdir()):
-        if other == folder or not (other / "verdict.json").exists():
-            continue
-        candidate = json.loads((other / "verdict.json").read_text())["candidate"]
-        theirs = read_predictions(other / "predictions.parquet")
-        common, mine, rows = np.intersect1d(oos.times, theirs.times, return_indices=True)
-        if len(common) < _COMMON * len(oos.times) or candidate not in theirs.y_pred:
-            continue
-        values = np.zeros(len(oos.times))
-        values[mine] = theirs.y_pred[candidate][rows]
-        found[other.name] = values
+        if other != folder and (theirs := predictions_of(other, oos)) is not None:
+            found[other.name] = np.nan_to_num(theirs, nan=0.0)
     return found
+
+
+def predictions_of(folder: Path, oos: OutOfSample) -> np.ndarray | None:
+    """Return what the evaluation in ``folder`` predicted for the rows of ``oos``, shape (n,); NaN where nothing.
+
+    None if it has no verdict, or shares fewer than half of the rows.
+    """
+    if not (folder / "verdict.json").exists():
+        return None
+    candidate = json.loads((folder / "verdict.json").read_text())["candidate"]
+    theirs = read_predictions(folder / "predictions.parquet")
+    common, mine, rows = np.intersect1d(oos.times, theirs.times, return_indices=True)
+    if len(common) < _COMMON * len(oos.times) or candidate not in theirs.y_pred:
+        return None
+    values = np.full(len(oos.times), np.nan)
+    values[mine] = theirs.y_pred[candidate][rows]
+    return values

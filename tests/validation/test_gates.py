@@ -9,7 +9,7 @@ from rich.console import Console
 
 from crucible.errors import EvaluationError
 from crucible.recipe import Recipe
-from crucible.validation.gates import confirm, judge
+from crucible.validation.gates import against_champion, confirm, judge
 
 PURGED = "no label reaches its test block"
 
@@ -164,6 +164,19 @@ def test_a_regime_in_which_it_is_worse_than_zero_stops_it(recipe, make_oos):
     stability = gate(verdict, "holds in every regime")
     assert stability.outcome == "fail"
     assert "worse than zero in turbulent" in stability.sentence
+
+
+def test_a_challenger_must_beat_the_champion(recipe, make_oos):
+    oos, scale = make_oos(recipe, correlation=0.15)
+    weak = np.where(np.arange(len(scale)) < 3000, np.nan, 0.3 * oos.y_pred["ridge"])
+    better = against_champion(recipe, oos, "ridge", scale, weak)
+    assert better.passed
+    assert "on 11400 common rows" in better.sentence
+    oos.y_pred["mean"] = 0.2 * oos.y_pred["ridge"]
+    worse = against_champion(recipe, oos, "mean", scale, oos.y_pred["ridge"])
+    assert (worse.outcome, worse.passed) == ("fail", False)
+    same = against_champion(recipe, oos, "ridge", scale, oos.y_pred["ridge"])
+    assert (same.outcome, same.passed) == ("undecided", False)  # not better is not enough
 
 
 def test_the_deployment_set_can_refuse(recipe, make_oos):
