@@ -43,10 +43,12 @@ from crucible.validation.analysis import analyse
 from crucible.validation.evaluation import Evaluation, describe, markdown
 from crucible.validation.fits import Crew, Rows, SharedRows, rows_of
 from crucible.validation.gates import against_champion, confirm, judge
+from crucible.validation.importance import permutation_importance
 from crucible.validation.laboratory import PURGED, predict_outer
 from crucible.validation.ledger import ANCHORED, OPENED, SEARCHED, Anchor
 from crucible.validation.looks import earlier_looks, predictions_of
 from crucible.validation.page import page
+from crucible.validation.plain import plain
 from crucible.validation.plots import equity_plot, information_plot
 from crucible.validation.predictions import OutOfSample, read_predictions, to_parquet, write_predictions
 from crucible.validation.splits import Stages
@@ -123,7 +125,13 @@ def walk_forward(settings: Settings, recipe: Recipe, progress: Progress | None =
             SEARCHED, recipe, settings.clock.now(), trials=searched.trials, pruned=searched.pruned,
             failed=searched.failed, evaluation=current.evaluation,
         )  # fmt: skip
-        write_json(folder / NOTES, {"purged": outer.purged, **searched.to_json()})
+        importance = permutation_importance(
+            source, recipe, searched.chosen, searched.settings, _stages(recipe, dataset, current).outer, crew=crew
+        )
+        write_json(
+            folder / NOTES,
+            {"purged": outer.purged, **searched.to_json(), "importance": plain([asdict(i) for i in importance])},
+        )
     return read_predictions(folder / "predictions.parquet")
 
 

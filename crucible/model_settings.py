@@ -38,7 +38,10 @@ class HarSection(Section):
 
 
 class LightGBMSection(Section):
-    """Gradient boosting by LightGBM, one thread per fit."""
+    """Gradient boosting by LightGBM, one thread per fit.
+
+    ``objective``: what it minimises, in standard deviations of the target.
+    """
 
     trees: int = Field(ge=1)
     learning_rate: Fraction
@@ -46,6 +49,7 @@ class LightGBMSection(Section):
     min_leaf_rows: int = Field(ge=1)
     feature_fraction: float = Field(gt=0, le=1)
     bins: int = Field(ge=8, le=255)
+    objective: Literal["sqe", "huber", "logcosh", "zptae"] = "sqe"
 
 
 class CatBoostSection(Section):

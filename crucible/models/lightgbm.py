@@ -13,6 +13,7 @@ import numpy as np
 from crucible.errors import EvaluationError
 from crucible.model_settings import LightGBMSection
 from crucible.models.model import HeldOut
+from crucible.models.objectives import OBJECTIVES, Derivatives, Objective
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -36,8 +37,9 @@ class LightGBM:
         import lightgbm
 
         self.scale = float(np.std(y)) or 1.0
+        own = OBJECTIVES.get(self.settings.objective)
         parameters = {
-            "objective": "regression",
+            "objective": _derivatives(own) if own else "regression",
             "learning_rate": self.settings.learning_rate,
             "num_leaves": self.settings.leaves,
             "min_data_in_leaf": self.settings.min_leaf_rows,
@@ -59,8 +61,9 @@ class LightGBM:
             later = [data.create_valid(np.asarray(held_out.x, dtype=np.float32), held_out.y / self.scale)]
             callbacks = [lightgbm.early_stopping(held_out.patience, verbose=False), _until(held_out.deadline)]
         self.booster = lightgbm.train(
-            parameters, data, num_boost_round=self.settings.trees, valid_sets=later, callbacks=callbacks
-        )
+            parameters, data, num_boost_round=self.settings.trees, valid_sets=later, callbacks=callbacks,
+            feval=_mean_loss(own) if own else None,
+        )  # fmt: skip
         return self
 
     @property
@@ -96,6 +99,14 @@ class LightGBM:
     def describe(self) -> dict[str, Any]:
         """Return the settings."""
         return {**self.settings.model_dump(), "seed": self.seed}
+
+
+def _derivatives(objective: Objective) -> Callable[..., Derivatives]:
+    return lambda forecast, data: objective.derivatives(data.get_label(), forecast)
+
+
+def _mean_loss(objective: Objective) -> Callable[..., tuple[str, float, bool]]:
+    return lambda forecast, data: ("loss", float(objective.loss(data.get_label(), forecast).mean()), False)
 
 
 def _until(deadline: float) -> Callable[..., None]:

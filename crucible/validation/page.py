@@ -29,6 +29,8 @@ th { color: var(--muted); font-weight: 500; } td.n, th.n { text-align: right; fo
 img { max-width: 100%; background: #fff; border-radius: 4px; }
 """
 
+_SHOWN = 12  # features
+
 
 def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Mapping[str, Any]) -> str:
     """Return the report.
@@ -72,6 +74,7 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
         f"{coverage.asked:.0%} intervals held the truth in {coverage.found:.1%} of the rows, in the worst tenth in "
         f"{coverage.worst:.1%}.</p>",
         _table(["", "rows of", "rows", "loss saved against zero", "direction right"], parts, numbers=3),
+        *_importance(search.get("importance", []), len(next(iter(evaluation.fold_metrics.values())))),
         "<h2>Worst days</h2>",
         _table(["day (UTC)", "loss beyond zero's, in mean days of it"],
                [[day, f"{excess:+.3f}"] for day, excess in analysis.worst_days] or [["none", ""]], numbers=1),
@@ -123,6 +126,22 @@ def _range(value: float, low: float, high: float, sign: str = "+") -> str:
 
 def _plain(value: float, low: float, high: float) -> str:
     return f"{value:+.3f}" + (f" ({low:+.3f} to {high:+.3f})" if math.isfinite(low) else "")
+
+
+def _importance(found: Sequence[Mapping[str, Any]], windows: int) -> list[str]:
+    """Return the features that a forecast leans on most; nothing where that was not looked at."""
+    rows = [
+        [escape(item["feature"]), f"{item['drop']:.1%}", f"{item['windows']} of {windows}"]
+        for item in found[:_SHOWN]
+        if item["drop"] is not None
+    ]
+    if not rows:
+        return []
+    return [
+        "<h2>What it leans on</h2>",
+        "<p>Each feature was shuffled on the outer windows. One that helps in half of the windows helps by chance.</p>",
+        _table(["feature", "agreement lost without it", "windows in which it helped"], rows, numbers=2),
+    ]
 
 
 def _overfitting(value: float | None) -> str:

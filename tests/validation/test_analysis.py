@@ -9,10 +9,21 @@ import pytest
 
 from crucible.validation.analysis import adaptive_coverage, analyse
 from crucible.validation.evaluation import describe
+from crucible.validation.fits import Rows
 from crucible.validation.gates import judge
+from crucible.validation.importance import permutation_importance
 from crucible.validation.page import page
+from crucible.validation.splits import Fold
+from crucible.validation.suites import suite_recipe
 
-SEARCH = {"trials": 24, "pruned": 5, "failed": 1, "overfitting": 0.25, "scores": {}}
+SEARCH = {
+    "importance": [{"feature": "rsi", "drop": 0.25, "windows": 3}],
+    "trials": 24,
+    "pruned": 5,
+    "failed": 1,
+    "overfitting": 0.25,
+    "scores": {},
+}
 
 
 def part(found, name):
@@ -69,4 +80,20 @@ def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(recipe, m
     for gate in verdict.gates:
         assert f'<span class="{gate.outcome}">' in text
     assert text.count("data:image/png") == 3
+    assert 'rsi</td><td class="n">25.0%</td><td class="n">3 of 4' in text
     assert len(text) < 400_000
+
+
+def test_shuffling_finds_the_features_that_matter():
+    recipe = suite_recipe(8)
+    generator = np.random.default_rng(4)
+    x = generator.normal(size=(9000, 4))
+    y = 1e-3 * (0.3 * x[:, 2] - 0.1 * x[:, 0] + generator.normal(size=9000))
+    rows = Rows(x.astype(np.float32), y, np.ones(9000), np.full(9000, 1e-3), ("a", "b", "c", "d"))
+    folds = [Fold(k, np.arange(3000 + 1500 * k), np.arange(3000 + 1500 * k, 4500 + 1500 * k)) for k in range(4)]
+    for name in ("ridge", "mean"):
+        found = permutation_importance(rows, recipe, name, {}, folds)
+        assert [item.feature for item in found[:2]] == ["c", "a"]
+        assert found[0].drop > 0.6
+        assert found[0].windows == 4
+        assert abs(found[-1].drop) < 0.05
