@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     recipe, dataset = _recipe(), _dataset()
     with tempfile.TemporaryDirectory(prefix="crucible-lab-") as folder:
-        source = SharedRows.write(Path(folder), rows_of(dataset, HORIZON))
+        source = SharedRows.write(Path(folder), rows_of(dataset, recipe))
         print(json.dumps(_run(recipe, dataset, source, options.defaults), indent=2))
 
 

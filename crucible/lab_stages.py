@@ -211,7 +211,7 @@ def _deployment_set(settings: Settings, recipe: Recipe, current: Current, folder
 
 def _hands(settings: Settings, recipe: Recipe, dataset: Dataset) -> tuple[Rows | SharedRows, Crew]:
     """Return the matrix, and who works on it: this process alone where starting others would take longer."""
-    rows = rows_of(dataset, recipe.horizon_bars)
+    rows = rows_of(dataset, recipe)
     if settings.dask_scheduler or rows.x.size > _LARGE:
         shared = SharedRows.write(settings.features / recipe.name / "matrix", rows)
         return shared, Crew(os.cpu_count() or 1, settings.dask_scheduler)

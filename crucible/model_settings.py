@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
+from crucible.duration import format_duration, parse_duration
+
+
+def _to_duration(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 CandidateName = Literal[
-    "zero", "last_value", "drift", "ridge", "elastic_net", "har", "lightgbm", "catboost", "mean", "weighted"
+    "zero", "last_value", "drift", "ridge", "elastic_net", "har", "lightgbm", "catboost", "mean", "weighted", "stacked"
 ]
 
 
@@ -49,7 +58,7 @@ class LightGBMSection(Section):
     min_leaf_rows: int = Field(ge=1)
     feature_fraction: float = Field(gt=0, le=1)
     bins: int = Field(ge=8, le=255)
-    objective: Literal["sqe", "huber", "logcosh", "zptae"] = "sqe"
+    objective: Literal["sqe", "abse", "huber", "logcosh", "zptae", "czar"] = "sqe"
 
 
 class CatBoostSection(Section):
@@ -62,9 +71,15 @@ class CatBoostSection(Section):
 
 
 class ModelSection(Section):
-    """The candidates, and the settings of those that have any."""
+    """The candidates, and the settings of those that have any.
+
+    With ``recency``, a training row counts half as much as one that is this much younger; with ``uniqueness``, by how
+    little of its label others share.
+    """
 
     candidates: tuple[CandidateName, ...] = Field(min_length=1)
+    recency: Duration | None = None
+    uniqueness: bool = False
     ridge: RidgeSection | None = None
     elastic_net: ElasticNetSection | None = None
     har: HarSection | None = None
@@ -84,7 +99,7 @@ class ModelSection(Section):
                     if missing
                     else f"[models.{name}] is there, but {name!r} is not among the candidates"
                 )
-        for name in ("mean", "weighted"):
+        for name in ("mean", "weighted", "stacked"):
             if name in self.candidates and not set(learners) & set(self.candidates):
                 raise ValueError(f"candidate {name!r} needs at least one of {', '.join(learners)} to average")
         return self

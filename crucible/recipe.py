@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, m
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
 from crucible.model_settings import (
+    Duration,
     Fraction,
     ModelSection,
     Section,
@@ -31,19 +32,18 @@ LossMethod = Literal["sqe", "abse", "huber", "logcosh", "bce", "poisson", "ztae"
 Grade = Literal["A+", "A", "B+", "B", "C", "D", "F"]
 
 
-def _to_duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
-
-
 def _to_offset(value: object) -> object:
-    return timedelta(0) if value in ("0", "0s", "0m", "0h", "0d") else _to_duration(value)
+    return (
+        timedelta(0)
+        if value in ("0", "0s", "0m", "0h", "0d")
+        else (parse_duration(value) if isinstance(value, str) else value)
+    )
 
 
 def _offset_text(value: timedelta) -> str:
     return format_duration(value) if value else "0m"
 
 
-Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
 Offset = Annotated[timedelta, BeforeValidator(_to_offset), PlainSerializer(_offset_text)]
 Symbol = Annotated[str, Field(pattern=r"^[A-Z0-9]+$")]
 

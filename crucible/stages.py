@@ -24,6 +24,7 @@ from crucible.registry.models import (
 )
 from crucible.settings import Settings
 from crucible.stage_records import evaluation_folder, iso_of, read_current, read_features, read_notes, read_verdict
+from crucible.validation.weights import normalised, row_weights
 from crucible.worker.deployment import Actual, Deployment, read_desired, wait_served, write_desired
 
 Progress = Callable[[int, int], None]
@@ -125,7 +126,9 @@ def fit_final(settings: Settings, recipe: Recipe, candidate: str) -> Bundle:
     current = read_current(settings, recipe)
     dataset = read_features(settings, recipe)
     found = read_notes(evaluation_folder(settings, recipe, current))["settings"]
-    model = build_model(candidate, recipe, dataset.names, found).fit(dataset.x, dataset.y)
+    model = build_model(candidate, recipe, dataset.names, found).fit(
+        dataset.x, dataset.y, weight=normalised(row_weights(recipe, dataset.times), slice(None))
+    )
     training = Training(
         bars_digest=current.bars_digest,
         rows=len(dataset.y),

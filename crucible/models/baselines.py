@@ -16,7 +16,9 @@ from crucible.models.model import HeldOut
 class Zero:
     """Predicts no change."""
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Do nothing."""
         return self
 
@@ -50,7 +52,9 @@ class LastValue:
 
     column: int
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Do nothing."""
         return self
 
@@ -78,9 +82,11 @@ class Drift:
     def __init__(self, mean: float = 0.0) -> None:
         self.mean = mean
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Take the mean of ``y``."""
-        self.mean = float(y.mean())
+        self.mean = float(np.average(y, weights=weight))
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:

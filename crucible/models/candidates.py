@@ -11,7 +11,7 @@ from crucible.features.library import LIBRARY
 from crucible.models.baselines import Drift, LastValue, Zero
 from crucible.models.catboost import CatBoost
 from crucible.models.lightgbm import LightGBM
-from crucible.models.mean import Mean, Shrunk, Weighted
+from crucible.models.mean import Mean, Shrunk, Stacked, Weighted
 from crucible.models.model import Model
 from crucible.models.ridge import ElasticNet, Har, Ridge
 from crucible.recipe import Recipe
@@ -19,8 +19,8 @@ from crucible.recipe import Recipe
 LEARNERS = ("ridge", "elastic_net", "har", "lightgbm", "catboost")
 """The candidates that learn, and that the ensembles average."""
 
-ENSEMBLES = ("mean", "weighted")
-"""The candidates that are made of others."""
+ENSEMBLES = ("mean", "weighted", "stacked")
+"""The candidates that are made of others; the first one that a recipe names is its default choice."""
 
 BASELINES = ("zero", "last_value", "drift")
 """The candidates that have nothing to be set."""
@@ -36,6 +36,7 @@ _FAMILIES: dict[str, type[Model]] = {
     "catboost": CatBoost,
     "mean": Mean,
     "weighted": Weighted,
+    "stacked": Stacked,
 }
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -90,9 +91,9 @@ def _build(name: str, recipe: Recipe, features: tuple[str, ...], found: Settings
             return CatBoost(models.catboost.model_copy(update=own), seed)
         case "mean":
             return Mean({member: build_model(member, recipe, features, raw) for member in members(recipe)})
-        case "weighted":
+        case "weighted" | "stacked":
             parts = {member: build_model(member, recipe, features, raw) for member in members(recipe)}
-            return Weighted(parts, own.get("weights"))
+            return (Weighted if name == "weighted" else Stacked)(parts, own.get("weights"))
     raise RecipeError(f"Recipe {recipe.name} has no settings, or no features, for candidate {name!r}.")
 
 

@@ -25,7 +25,9 @@ class CatBoost:
         self.scale = 1.0
         self.regressor: CatBoostRegressor | None = None
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Learn from features ``x`` (n, k) and log returns ``y`` (n,); see :class:`.Model`."""
         from catboost import CatBoostRegressor
 
@@ -48,7 +50,7 @@ class CatBoost:
                 "early_stopping_rounds": held_out.patience,
                 "callbacks": [_Deadline(held_out.deadline)],
             }
-        self.regressor.fit(np.asarray(x, dtype=np.float32), y / self.scale, **later)
+        self.regressor.fit(np.asarray(x, dtype=np.float32), y / self.scale, sample_weight=weight, **later)
         return self
 
     @property

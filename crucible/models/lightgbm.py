@@ -16,6 +16,7 @@ from crucible.models.model import HeldOut
 from crucible.models.objectives import OBJECTIVES, Derivatives, Objective
 
 if TYPE_CHECKING:
+    import lightgbm
     from lightgbm import Booster
 
 
@@ -32,14 +33,17 @@ class LightGBM:
         self.scale = 1.0
         self.booster: Booster | None = None
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Learn from features ``x`` (n, k) and log returns ``y`` (n,); see :class:`.Model`."""
         import lightgbm
 
         self.scale = float(np.std(y)) or 1.0
         own = OBJECTIVES.get(self.settings.objective)
+        builtin = {"sqe": "regression", "abse": "regression_l1"}.get(self.settings.objective)
         parameters = {
-            "objective": _derivatives(own) if own else "regression",
+            "objective": _derivatives(own) if own else builtin,
             "learning_rate": self.settings.learning_rate,
             "num_leaves": self.settings.leaves,
             "min_data_in_leaf": self.settings.min_leaf_rows,
@@ -54,7 +58,7 @@ class LightGBM:
             "verbosity": -1,
         }
         # bin edges come from these rows alone
-        data = lightgbm.Dataset(np.asarray(x, dtype=np.float32), y / self.scale)
+        data = lightgbm.Dataset(np.asarray(x, dtype=np.float32), y / self.scale, weight=weight)
         callbacks: list[Callable[..., None]] = []
         later = []
         if held_out is not None:
@@ -102,7 +106,12 @@ class LightGBM:
 
 
 def _derivatives(objective: Objective) -> Callable[..., Derivatives]:
-    return lambda forecast, data: objective.derivatives(data.get_label(), forecast)
+    def derivatives(forecast: np.ndarray, data: lightgbm.Dataset) -> Derivatives:
+        first, second = objective.derivatives(data.get_label(), forecast)
+        weight = data.get_weight()
+        return (first, second) if weight is None else (first * weight, second * weight)
+
+    return derivatives
 
 
 def _mean_loss(objective: Objective) -> Callable[..., tuple[str, float, bool]]:

@@ -20,7 +20,7 @@ class Mean:
     members : dict of str to Model
         By name.
     weights : dict of str to float, optional
-        From the inner search, summing to 1; equal by default.
+        From the inner search; equal by default.
     """
 
     name = "mean"
@@ -29,10 +29,12 @@ class Mean:
         self.members = members
         self.weights = weights or {name: 1.0 / len(members) for name in members}
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Fit every member."""
         for member in self.members.values():
-            member.fit(x, y, held_out)
+            member.fit(x, y, held_out, weight)
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -74,9 +76,11 @@ class Shrunk:
     def __init__(self, name: str, model: Model, factor: float) -> None:
         self.name, self.model, self.factor = name, model, factor
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Fit the other model."""
-        self.model.fit(x, y, held_out)
+        self.model.fit(x, y, held_out, weight)
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -105,6 +109,12 @@ class Weighted(Mean):
     """Averages with weights that the members earned in the inner search."""
 
     name = "weighted"
+
+
+class Stacked(Mean):
+    """Adds its members up with weights from a regression of the truth on them, on the inner tests."""
+
+    name = "stacked"
 
 
 def average(predictions: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:

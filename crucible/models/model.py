@@ -37,10 +37,13 @@ class Model(Protocol):
     A model never raises on NaN features: a missing window is a fact of markets, not a fault of the caller.
     """
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Learn from features ``x`` (n, k) and log returns ``y`` (n,); return itself.
 
-        A model that grows (boosting) stops where ``held_out`` rows, which come after ``x``, no longer improve.
+        A model that grows (boosting) stops where ``held_out`` rows, which come after ``x``, no longer improve. Rows
+        count by ``weight`` (n,), which has a mean of 1; equally by default.
         """
         ...
 

@@ -13,6 +13,13 @@ import numpy as np
 _SMOOTH = 0.1  # the kink of an absolute value is rounded off within about this
 _LEAST = 0.05  # curvature: a step must not run away where the loss is flat
 
+# CZAR (Allora research forum, topic 155): quadratic on the wrong side of zero, an arctangent up to the truth, and
+# beyond it the flatter the larger the truth; alpha = 1, as advised for training. Its softening term does not depend on
+# the forecast, so it is left out.
+_SHIFT = 1 / np.sqrt(3)
+_CZAR = 1 + _SHIFT**2
+_STIFF = 2 * _SHIFT / _CZAR
+
 # the network's ZPTAE, see crucible.validation.losses
 _ALPHA, _BETA, _NORM, _GAMMA = 0.25, 2.0, 0.01, 4.0
 
@@ -74,9 +81,41 @@ def _zptae_derivatives(truth: np.ndarray, forecast: np.ndarray) -> Derivatives:
     return first, np.maximum(_SMOOTH**2 / near**3 * slope**2, _LEAST)
 
 
+def _czar(truth: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+    a, u, _ = _czar_sides(truth, forecast)
+    level = _CZAR * (np.arctan(a + _SHIFT) - np.arctan(_SHIFT))
+    wrong = 0.5 * _STIFF * u**2 - u + level
+    between = _CZAR * (np.arctan(a + _SHIFT) - np.arctan(u + _SHIFT))
+    beyond = 0.5 * _czar_stiffness(a) * (u - a) ** 2 + _CZAR / (1 + (a + _SHIFT) ** 2) * (u - a)
+    return np.select([u <= 0, u <= a], [wrong, between], beyond)
+
+
+def _czar_derivatives(truth: np.ndarray, forecast: np.ndarray) -> Derivatives:
+    a, u, sign = _czar_sides(truth, forecast)
+    near = 1 + (u + _SHIFT) ** 2
+    stiff = _czar_stiffness(a)
+    first = np.select(
+        [u <= 0, u <= a], [_STIFF * u - 1, -_CZAR / near], stiff * (u - a) + _CZAR / (1 + (a + _SHIFT) ** 2)
+    )
+    second = np.select([u <= 0, u <= a], [np.full_like(u, _STIFF), 2 * _CZAR * (u + _SHIFT) / near**2], stiff)
+    return sign * first, np.maximum(second, _LEAST)
+
+
+def _czar_sides(truth: np.ndarray, forecast: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the truth's size, the forecast as seen from the truth's side of zero, and that side."""
+    sign = np.where(truth < 0, -1.0, 1.0)
+    return np.abs(truth), sign * forecast, sign
+
+
+def _czar_stiffness(a: np.ndarray) -> np.ndarray:
+    """Return the curvature beyond the truth: less, the larger the truth is."""
+    return np.minimum(2 * _CZAR * (a + _SHIFT) / (1 + (a + _SHIFT) ** 2) ** 2, _STIFF)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "huber": Objective(_huber, _huber_derivatives),
     "logcosh": Objective(_logcosh, _logcosh_derivatives),
     "zptae": Objective(_zptae, _zptae_derivatives),
+    "czar": Objective(_czar, _czar_derivatives),
 }
 """By the name that a recipe uses; squared error is LightGBM's own."""

@@ -32,7 +32,9 @@ class Ridge:
         self.scale = np.empty(0)
         self.coefficients = np.empty(0)
 
-    def fit(self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None) -> Self:
+    def fit(
+        self, x: np.ndarray, y: np.ndarray, held_out: HeldOut | None = None, weight: np.ndarray | None = None
+    ) -> Self:
         """Learn from features ``x`` (n, k) and log returns ``y`` (n,)."""
         from sklearn.linear_model import ElasticNet
         from sklearn.linear_model import Ridge as Regression
@@ -53,7 +55,7 @@ class Ridge:
             regression = Regression(alpha=self.alpha, fit_intercept=False)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "did not converge": the descent is cut short on purpose, and judged
-            regression.fit(standard, y / unit)
+            regression.fit(standard, y / unit, sample_weight=weight)
         self.coefficients = regression.coef_ * unit
         return self
 

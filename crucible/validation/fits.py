@@ -15,6 +15,7 @@ from crucible.features.dataset import Dataset
 from crucible.models.candidates import build_model
 from crucible.process import write_atomic
 from crucible.recipe import Recipe
+from crucible.validation.weights import normalised, row_weights
 
 _T = TypeVar("_T")
 
@@ -33,6 +34,8 @@ class Rows:
         Shape (n,), float64: standard deviation of the target as known at the prediction time.
     names : tuple of str
         The k features.
+    weight : numpy.ndarray, optional
+        Shape (n,), float64: how much each row counts in a fit; equally by default.
     """
 
     x: np.ndarray
@@ -40,13 +43,15 @@ class Rows:
     close: np.ndarray
     scale: np.ndarray
     names: tuple[str, ...]
+    weight: np.ndarray | None = None
 
 
-def rows_of(dataset: Dataset, horizon_bars: int) -> Rows:
-    """Return what fits read of ``dataset``."""
+def rows_of(dataset: Dataset, recipe: Recipe) -> Rows:
+    """Return what fits of ``recipe`` read of ``dataset``."""
     return Rows(
         np.ascontiguousarray(dataset.x, dtype=np.float32), dataset.y, dataset.close,
-        known_scale(dataset.y, horizon_bars), dataset.names,
+        known_scale(dataset.y, recipe.horizon_bars), dataset.names,
+        row_weights(recipe, dataset.times),
     )  # fmt: skip
 
 
@@ -80,6 +85,7 @@ class SharedRows:
     def write(cls, folder: Path, rows: Rows) -> SharedRows:
         """Write the arrays below ``folder``, unless they are there already."""
         arrays = {name: getattr(rows, name) for name in ("x", "y", "close", "scale")}
+        arrays["weight"] = np.ones(len(rows.y)) if rows.weight is None else rows.weight
         digest = hashlib.sha256(b"".join(hashlib.sha256(a.tobytes()).digest() for a in arrays.values())).hexdigest()
         shared = cls(folder, digest[:16], rows.names)
         for name, values in arrays.items():
@@ -99,9 +105,9 @@ class SharedRows:
 
 @lru_cache(maxsize=4)
 def _mapped(shared: SharedRows) -> Rows:
-    y, close, scale = (np.fromfile(shared.path(name)) for name in ("y", "close", "scale"))
+    y, close, scale, weight = (np.fromfile(shared.path(name)) for name in ("y", "close", "scale", "weight"))
     x = np.memmap(shared.path("x"), dtype=np.float32, mode="r", shape=(len(y), len(shared.names)))
-    return Rows(x, y, close, scale, shared.names)
+    return Rows(x, y, close, scale, shared.names, None if (weight == 1).all() else weight)
 
 
 def open_rows(source: Rows | SharedRows) -> Rows:
@@ -116,7 +122,7 @@ def fit_and_predict(
     rows = open_rows(source)
     own = {key: value for key, value in found.get(name, {}).items() if key != "shrink"}
     model = build_model(name, recipe, rows.names, {**found, name: own})
-    model.fit(rows.x[train], rows.y[train])
+    model.fit(rows.x[train], rows.y[train], weight=normalised(rows.weight, train))
     return model.predict(rows.x[test])
 
 

@@ -11,6 +11,7 @@ from crucible.models.candidates import Settings, build_model
 from crucible.recipe import Recipe
 from crucible.validation.fits import Crew, Rows, SharedRows, open_rows
 from crucible.validation.splits import Fold
+from crucible.validation.weights import normalised
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def _agreements(
 ) -> np.ndarray:
     """Return the agreement on ``test`` with all features intact, and with each of them shuffled, shape (1 + k,)."""
     rows = open_rows(source)
-    model = build_model(name, recipe, rows.names, found).fit(rows.x[train], rows.y[train])
+    model = build_model(name, recipe, rows.names, found).fit(
+        rows.x[train], rows.y[train], weight=normalised(rows.weight, train)
+    )
     x, truth = np.array(rows.x[test]), rows.y[test] / rows.scale[test] ** 2
     generator = np.random.default_rng(recipe.validation.seed)
     blocks = np.array_split(np.arange(len(test)), max(len(test) // max(recipe.horizon_bars, 1), 2))

@@ -102,7 +102,7 @@ def examine(
     EvaluationError
         If there are too few rows, or every trial of a candidate fails.
     """
-    stages, rows = Stages.of(recipe, dataset.times), rows_of(dataset, recipe.horizon_bars)
+    stages, rows = Stages.of(recipe, dataset.times), rows_of(dataset, recipe)
     searched, outer = predict_outer(rows, dataset, recipe, stages, crew=crew)
     known = {**(facts or {}), PURGED: outer.purged}
     verdict, card = judge(recipe, outer.oos, searched.chosen, outer.scale, known)

@@ -19,6 +19,7 @@ from crucible.errors import EvaluationError
 from crucible.models.candidates import BASELINES, ENSEMBLES, members
 from crucible.models.mean import average
 from crucible.recipe import Recipe
+from crucible.validation.ensembles import ensemble_weights
 from crucible.validation.fits import Crew, Rows, SharedRows, fit_and_predict, open_rows
 from crucible.validation.losses import topic_loss
 from crucible.validation.splits import InnerFold
@@ -45,6 +46,8 @@ class Searched:
         By candidate, what takes the place of the recipe's values.
     scores : dict of str to float
         Mean relative loss of every candidate on the inner tests; below 1 is better than zero.
+    ensemble : str
+        The one that is taken unless another candidate beats it; empty if there is none.
     beats_ensemble : frozenset of str
         Candidates whose loss on the inner tests is significantly (5 %) below the ensemble's.
     trials, pruned, failed : int
@@ -55,6 +58,7 @@ class Searched:
 
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    ensemble: str = ""
     beats_ensemble: frozenset[str] = frozenset()
     trials: int = 0
     pruned: int = 0
@@ -70,9 +74,8 @@ class Searched:
         """
         learnt = {name: score for name, score in self.scores.items() if name not in BASELINES}
         pool = learnt or self.scores
-        ensembles = [name for name in reversed(ENSEMBLES) if name in pool]
-        better = {name: pool[name] for name in pool if name in self.beats_ensemble} if ensembles else pool
-        return min(better, key=lambda name: better[name]) if better else ensembles[0]
+        better = {name: pool[name] for name in pool if name in self.beats_ensemble} if self.ensemble else pool
+        return min(better, key=lambda name: better[name]) if better else self.ensemble
 
     def to_json(self) -> dict[str, Any]:
         """Return what was found as plain values."""
@@ -140,6 +143,8 @@ def search(
         result.failed += sum(outcome.state == "failed" for outcome in run.outcomes)
         columns += [1 - np.array(o.losses) for o in run.outcomes if o.state == "complete"]
     result.gains = np.column_stack(columns) if columns else result.gains
+    tests = np.concatenate([fold.test for fold in folds])
+    result.ensemble = next((name for name in ENSEMBLES if name in recipe.models.candidates), "")
     for name in recipe.models.candidates:
         if name in BASELINES:
             made = [fit_and_predict(rows, recipe, name, {}, fold.train, fold.test) for fold in folds]
@@ -147,12 +152,14 @@ def search(
                 np.mean([score(rows, recipe, fold.test, values) for fold, values in zip(folds, made, strict=True)])
             )
         elif name in ENSEMBLES:
-            weights = _weights(result.scores, learners, equal=name == "mean")
+            predicted = {item: best[item].predictions for item in learners}
+            weights = ensemble_weights(name, result.scores, predicted, rows.y[tests], rows.scale[tests])
             made = [average({item: best[item].predictions[f.number] for item in learners}, weights) for f in folds]
             shrink, losses = sized(rows, recipe, folds, made)
             result.settings[name], result.scores[name] = {"weights": weights, "shrink": shrink}, float(np.mean(losses))
-            singles = {item: (best[item].shrink, best[item].predictions) for item in learners}
-            result.beats_ensemble = _better(rows, recipe, folds, (shrink, made), singles)
+            if name == result.ensemble:
+                singles = {item: (best[item].shrink, best[item].predictions) for item in learners}
+                result.beats_ensemble = _better(rows, recipe, tests, (shrink, made), singles)
     return result
 
 
@@ -160,10 +167,9 @@ _Sized = tuple[float, Sequence[np.ndarray]]
 
 
 def _better(
-    rows: Rows, recipe: Recipe, folds: Sequence[InnerFold], ensemble: _Sized, others: Mapping[str, _Sized]
+    rows: Rows, recipe: Recipe, tests: np.ndarray, ensemble: _Sized, others: Mapping[str, _Sized]
 ) -> frozenset[str]:
     """Return which of ``others`` lose significantly less than the ensemble on all inner tests together."""
-    tests = np.concatenate([fold.test for fold in folds])
 
     def losses(item: _Sized) -> np.ndarray:
         forecast = item[0] * np.concatenate(item[1])
@@ -177,13 +183,3 @@ def _better(
         except EvaluationError:
             continue  # too few rows to tell, or the same forecasts: then it is not better
     return frozenset(found)
-
-
-def _weights(scores: Mapping[str, float], learners: tuple[str, ...], *, equal: bool) -> dict[str, float]:
-    """Return weights that sum to 1; unequal ones fall with the loss beyond the best one's, in units of the spread."""
-    if equal or len(learners) == 1:
-        return {name: 1.0 / len(learners) for name in learners}
-    values = np.array([scores[name] for name in learners])
-    spread = float(values.std()) or 1.0
-    raw = np.exp(-(values - values.min()) / spread)
-    return dict(zip(learners, (raw / raw.sum()).tolist(), strict=True))

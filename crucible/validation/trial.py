@@ -17,6 +17,7 @@ from crucible.recipe import Recipe
 from crucible.validation.fits import Rows, SharedRows, open_rows
 from crucible.validation.losses import topic_loss
 from crucible.validation.splits import InnerFold
+from crucible.validation.weights import normalised
 
 if TYPE_CHECKING:
     pass
@@ -77,7 +78,7 @@ def run_trial(
         for fold in folds:
             model = build_model(name, recipe, rows.names, {name: found})
             held_out = HeldOut(rows.x[fold.validation], rows.y[fold.validation], PATIENCE, deadline) if grows else None
-            model.fit(rows.x[fold.train], rows.y[fold.train], held_out)
+            model.fit(rows.x[fold.train], rows.y[fold.train], held_out, normalised(rows.weight, fold.train))
             if time.monotonic() > deadline:
                 raise EvaluationError("it took longer than search.deadline")
             predictions.append(model.predict(rows.x[fold.test]))

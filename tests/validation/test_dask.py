@@ -54,7 +54,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same(cluster, tmp_path):
     address, children = cluster
     recipe = suite_recipe(8, 8000)
     dataset = build_dataset(make_bars(Market("walk", 8, 0.1, 3, 8000)), recipe)
-    rows, stages = rows_of(dataset, 8), Stages.of(recipe, dataset.times)
+    rows, stages = rows_of(dataset, recipe), Stages.of(recipe, dataset.times)
     expected = run_walk_forward(rows, dataset, recipe, stages.outer, {})
     shared = SharedRows.write(tmp_path / "rows", rows)
     done = []

@@ -11,6 +11,7 @@ from crucible.features.dataset import build_dataset
 from crucible.models.candidates import build_model
 from crucible.recipe import Recipe
 from crucible.validation import trial
+from crucible.validation.ensembles import ensemble_weights
 from crucible.validation.fits import Crew, SharedRows, known_scale, rows_of
 from crucible.validation.search import search
 from crucible.validation.spaces import Range, narrowed, space_of
@@ -21,7 +22,7 @@ from crucible.validation.suites import Market, make_bars, suite_recipe
 def small(**search_values):
     values = suite_recipe(8, 6000).model_dump(mode="json")
     values["search"] |= {"trials": 6, "folds": 2, "rounds": 2, **search_values}
-    values["models"]["candidates"] = ["zero", "drift", "ridge", "har", "lightgbm", "mean", "weighted"]
+    values["models"]["candidates"] = ["zero", "drift", "ridge", "har", "lightgbm", "mean", "weighted", "stacked"]
     values["models"]["har"] = {"alpha": 100.0}
     values["models"]["lightgbm"] |= {"trees": 15}
     return Recipe.model_validate(values)
@@ -32,7 +33,7 @@ def scene():
     recipe = small()
     dataset = build_dataset(make_bars(Market("walk", 8, 0.2, 3, 6000)), recipe)
     stages = Stages.of(recipe, dataset.times)
-    return recipe, dataset, rows_of(dataset, 8), inner_folds(recipe, dataset.times, stages.inner)
+    return recipe, dataset, rows_of(dataset, recipe), inner_folds(recipe, dataset.times, stages.inner)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_every_candidate_is_scored_and_every_trial_counted(scene, found):
     assert found.trials == 18
     assert found.failed == 0
     assert found.pruned > 0
-    assert found.chosen in ("mean", "weighted", *found.beats_ensemble)
+    assert found.chosen in ("mean", *found.beats_ensemble)
     assert found.scores["ridge"] < 1  # a signal of 0.2 shows
     assert 1 <= found.settings["lightgbm"]["trees"] <= 15
     assert sum(found.settings["weighted"]["weights"].values()) == pytest.approx(1)
@@ -175,7 +176,7 @@ def test_a_shrunk_candidate_is_kept_and_read_back(scene, found, tmp_path):
     from crucible.models.candidates import load_model
 
     recipe, dataset, rows, _ = scene
-    for name in ("ridge", "har", "lightgbm", "mean", "weighted"):
+    for name in ("ridge", "har", "lightgbm", "mean", "weighted", "stacked"):
         folder = tmp_path / name
         folder.mkdir()
         model = build_model(name, recipe, rows.names, found.settings).fit(dataset.x[:2000], dataset.y[:2000])
@@ -186,3 +187,20 @@ def test_a_shrunk_candidate_is_kept_and_read_back(scene, found, tmp_path):
             key: {k: v for k, v in value.items() if k != "shrink"} for key, value in found.settings.items()
         }).fit(dataset.x[:2000], dataset.y[:2000])  # fmt: skip
         assert np.allclose(predicted, found.settings[name]["shrink"] * plain.predict(dataset.x[2000:2100]))
+
+
+def test_stacking_finds_who_adds_something():
+    generator = np.random.default_rng(2)
+    a, b, noise = generator.normal(size=(3, 4000))
+    truth = 0.8 * a + 0.3 * b + generator.normal(size=4000)
+    predicted = {"a": [a[:2000], a[2000:]], "b": [b[:2000], b[2000:]], "noise": [-noise[:2000], -noise[2000:]]}
+    scores = {"a": 0.6, "b": 0.9, "noise": 1.1}
+    weights = ensemble_weights("stacked", scores, predicted, truth, np.ones(4000))
+    assert weights["a"] == pytest.approx(0.8, abs=0.05)
+    assert weights["b"] == pytest.approx(0.3, abs=0.05)
+    assert weights["noise"] < 0.05
+    earned = ensemble_weights("weighted", scores, predicted, truth, np.ones(4000))
+    assert earned["a"] > earned["b"] > earned["noise"] > 0
+    assert ensemble_weights("mean", scores, predicted, truth, np.ones(4000)) == dict.fromkeys(predicted, 1 / 3)
+    against = {"x": [-truth]}
+    assert ensemble_weights("stacked", {"x": 2.0}, against, truth, np.ones(4000)) == {"x": 1.0}
