@@ -173,7 +173,7 @@ def test_from_the_exchange_to_the_worker_s_answer(make_bars, recipe_text, tmp_pa
         .replace('target = "price"', 'target = "log_return"')
         .replace("testnet = 77", "testnet = 999")
     )
-    for key, value in (("history", "10d"), ("min_train", "2d"), ("test", "1d")):
+    for key, value in (("history", "10d"), ("min_train", "2d"), ("test", "1d"), ("deployment", "1d")):
         text = "\n".join(f'{key} = "{value}"' if line.startswith(f"{key} = ") else line for line in text.splitlines())
     recipe = parse_recipe(text, "r")
     now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=days - 1, minutes=1)
