@@ -18,6 +18,7 @@ from crucible.recipe import Recipe
 from crucible.validation.weights import normalised, row_weights
 
 _T = TypeVar("_T")
+_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,12 @@ class Crew:
 
     def _on_cluster(self, function: Callable[..., _T], jobs: Sequence[tuple[Any, ...]]) -> Iterator[_T]:
         import distributed
-        from joblib import Parallel, delayed, parallel_config
 
-        with (
-            distributed.Client(self.scheduler, set_as_default=False) as client,  # type: ignore[no-untyped-call]
-            parallel_config(backend="dask", client=client),
-        ):
-            # nothing is put into temporary files: large arrays are mapped from ours
-            parallel = Parallel(n_jobs=self.workers, max_nbytes=None, batch_size=1, return_as="generator")
-            yield from parallel(delayed(function)(*job) for job in jobs)
+        # not by joblib's backend, which forgets the tasks of a worker that dies; the scheduler gives them to another
+        with distributed.Client(self.scheduler, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            futures = [client.submit(function, *job, pure=False, retries=_RETRIES) for job in jobs]
+            for future in futures:
+                yield future.result()
 
     def attempt(self, function: Callable[..., _T], jobs: Sequence[tuple[Any, ...]], seconds: float) -> list[_T | str]:
         """Return what ``function`` returns for each of ``jobs``, or why a process was lost with it.

@@ -148,8 +148,9 @@ def test_earlier_tries_on_the_same_rows_count(recipe, make_oos):
     oos, scale = make_oos(recipe, correlation=0.02, seed=3)
     generator = np.random.default_rng(5)
     tries = {str(index): 1e-4 * generator.normal(size=len(scale)) for index in range(40)}
-    alone, _ = judge(recipe, oos, "ridge", scale, {})
-    after, _ = judge(recipe, oos, "ridge", scale, {}, tries)
+    quick = changed(recipe, gates={"bootstrap": 400})
+    alone, _ = judge(quick, oos, "ridge", scale, {})
+    after, _ = judge(quick, oos, "ridge", scale, {}, tries)
     name = "not the luck of many tries"
     assert "the only try" in gate(alone, name).sentence
     assert "one of 41 tries" in gate(after, name).sentence
@@ -201,11 +202,11 @@ def test_candidates_without_skill_are_promoted_no_oftener_than_alpha_says(recipe
     hour = changed(recipe, topic={"testnet": 9077, "mainnet": None, "horizon": "1h"}, gates={"bootstrap": 200})
     oos, scale = make_oos(recipe, rows=3000)
     passed = 0
-    for seed in range(200):
+    for seed in range(120):
         generator = np.random.default_rng(seed)
         steps, views = generator.normal(0, 1e-3, size=(2, 3000 + horizon))
         y = np.convolve(steps, np.ones(horizon), mode="valid")[:3000]
         view = 1e-3 * np.convolve(views, np.ones(horizon), mode="valid")[:3000]
         verdict, _ = judge(hour, replace(oos, y_true=y, y_pred={"ridge": view}), "ridge", scale, {})
         passed += gate(verdict, "knows more than zero").passed
-    assert 0 < passed / 200 <= 0.09  # nominal 5 %, standard error 1.5 points
+    assert 0 < passed / 120 <= 0.1  # nominal 5 %, standard error 2 points
