@@ -165,7 +165,8 @@ def evaluate(settings: Settings, recipe: Recipe) -> Evaluated:
         both = np.concatenate([scale, fresh.known_scale])
         verdict = verdict.followed_by(confirm(recipe, oos, fresh, chosen, both, looks))
     result = describe(recipe, oos, scale, verdict)
-    analysis = analyse(recipe, oos, chosen, scale)
+    tries = open_ledger(settings, recipe).summary()["trials"]
+    analysis = analyse(recipe, oos, chosen, scale, max(tries, 1))
     write_atomic(folder / "report.html", page(recipe, result, analysis, notes).encode())
     write_json(folder / "report.json", {**result.to_json(), "analysis": analysis.to_json(), "search": notes})
     known = folder / "verdict.json"

@@ -10,7 +10,7 @@ import numpy as np
 from crucible.recipe import Recipe
 from crucible.validation.losses import topic_loss
 from crucible.validation.plain import plain
-from crucible.validation.plots import calibration_plot, equity_plot, loss_plot
+from crucible.validation.plots import calibration_plot, equity_plot, loss_plot, scatter_plot
 from crucible.validation.predictions import OutOfSample
 from crucible.validation.scorecard import PRIMARY, Scorecard, scorecard
 from crucible.validation.verdict import Verdict
@@ -106,6 +106,7 @@ def describe(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, verdict: Verdi
         losses={name: float(values.mean()) for name, values in per_row.items()},
         plots={
             "equity": equity_plot(oos, verdict.candidate),
+            "predicted_against_actual": scatter_plot(oos, verdict.candidate),
             "calibration": calibration_plot(oos, verdict.candidate),
             "loss_by_block": loss_plot(recipe, oos, scale),
         },

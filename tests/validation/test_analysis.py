@@ -17,7 +17,7 @@ from crucible.validation.splits import Fold
 from crucible.validation.suites import suite_recipe
 
 SEARCH = {
-    "importance": [{"feature": "rsi", "drop": 0.25, "windows": 3}],
+    "importance": [{"feature": "rsi", "drop": 0.25, "windows": 3, "moves": 0.4, "moves_low": 0.3, "moves_high": 0.5}],
     "trials": 24,
     "pruned": 5,
     "failed": 1,
@@ -41,6 +41,16 @@ def test_a_forecast_that_fails_in_turmoil_is_seen(recipe, make_oos):
     assert part(found, "calm").direction_low > 0.5
     by_day = [item for item in found.parts if item.heading == "weekday"]
     assert sum(item.rows for item in by_day) == len(scale)
+
+
+def test_noise_is_told_from_skill_by_the_set_and_luck_by_the_number_of_tries(recipe, make_oos):
+    oos, scale = make_oos(recipe, correlation=0.03)
+    found, often = (analyse(recipe, oos, "ridge", scale, tries) for tries in (1, 100_000))
+    assert "ridge" in found.best_set
+    assert "mean" not in found.best_set  # noise as large as the truth
+    assert found.deflated_sharpe > 0.95
+    assert often.deflated_sharpe < 0.5
+    assert np.isnan(analyse(recipe, oos, "zero", scale).deflated_sharpe)
 
 
 def test_bias_and_worst_days_are_found(recipe, make_oos):
