@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from crucible.validation.statistics.selection import deflated_sharpe
 
 _WORST = 5
 _SET_SIZE = 0.1
+_STRETCHES = 1_000
 _STEP = 0.01
 """By how much a missed interval widens the next ones (gamma of Gibbs and Candès 2021)."""
 
@@ -160,12 +162,14 @@ def _best_set(recipe: Recipe, oos: OutOfSample, scale: np.ndarray) -> tuple[str,
     usable = {name: values for name, values in losses.items() if np.isfinite(values).all()}
     if len(oos.y_true) < FEWEST_BLOCKS * block or not usable:
         return ()
-    # sums over blocks: the set is the same to the eye, and the bootstrap a hundred times quicker
-    starts = np.arange(0, len(oos.y_true), max(recipe.horizon_bars, 1))
+    # of sums over short stretches the bootstrap makes the same blocks, and far fewer draws
+    stretch = max(block // 2, len(oos.y_true) // _STRETCHES, 1)
+    starts = np.arange(0, len(oos.y_true), stretch)
     summed = {name: np.add.reduceat(values, starts) for name, values in usable.items()}
     return confidence_set(
-        summed, size=_SET_SIZE, block=recipe.gates.block, draws=recipe.gates.bootstrap, seed=recipe.validation.seed
-    )
+        summed, size=_SET_SIZE, block=max(-(-block // stretch), 2), draws=recipe.gates.bootstrap,
+        seed=recipe.validation.seed,
+    )  # fmt: skip
 
 
 def _deflated(gains: np.ndarray, tries: int, overlap: int) -> float:
@@ -187,15 +191,30 @@ def adaptive_coverage(
     errors = np.abs(truth - forecast) / scale
     level, inside = 1 - asked, np.ones(len(errors), dtype=bool)
     first = min(_MEMORY // 5 + horizon_bars, len(errors) // 2)
+    known: list[float] = []  # ascending
+    begun = ended = 0
     for t in range(first, len(errors)):
-        known = errors[max(t - horizon_bars - _MEMORY, 0) : max(t - horizon_bars, 1)]
-        inside[t] = errors[t] <= np.quantile(known, min(max(1 - level, 0.0), 1.0))
+        begin, end = max(t - horizon_bars - _MEMORY, 0), max(t - horizon_bars, 1)
+        for error in errors[ended:end]:
+            insort(known, float(error))
+        for error in errors[begun:begin]:
+            known.pop(bisect_left(known, float(error)))
+        begun, ended = begin, end
+        inside[t] = errors[t] <= _quantile(known, min(max(1 - level, 0.0), 1.0))
         # what became known at t is the interval of a horizon ago
         level += _STEP * ((1 - asked) - (not inside[max(t - horizon_bars, 0)]))
     judged = inside[first:].astype(float)
     window = max(len(judged) // 10, 1)
     running = np.convolve(judged, np.ones(window) / window, "valid")
     return Coverage(asked, float(judged.mean()), float(running.min()))
+
+
+def _quantile(ascending: list[float], share: float) -> float:
+    """Return the quantile, between two values by straight line as NumPy has it."""
+    place = share * (len(ascending) - 1)
+    low = int(place)
+    high = min(low + 1, len(ascending) - 1)
+    return ascending[low] + (place - low) * (ascending[high] - ascending[low])
 
 
 def _part(

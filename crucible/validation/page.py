@@ -68,7 +68,7 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
         _rows(evaluation.candidate_rows()),
         f"<p>Chosen by the inner search: {search['trials']} trials, {search['pruned']} cut short, "
         f"{search['failed']} failed{_overfitting(search.get('overfitting'))}.</p>",
-        f"<p>{_equals(analysis)}</p>",
+        f"<p>{escape(_equals(analysis))}</p>",
         *(f"<h2>{escape(_title(name))}</h2>{_image(name, png)}" for name, png in evaluation.plots.items()),
         "<h2>Where it errs</h2>",
         f"<p>Bias: {_plain(analysis.bias, analysis.bias_low, analysis.bias_high)} standard deviations. Adaptive "
