@@ -1,6 +1,11 @@
 """MLflow's database on PostgreSQL, and artifacts outside the home."""
 
+import shutil
+from dataclasses import replace
+
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 from postgres_server import postgres_server
 
 from crucible.errors import RegistryError
@@ -37,3 +42,27 @@ def test_a_password_is_never_shown(tmp_path):
     with pytest.raises(RegistryError, match=r"postgresql\+psycopg://me:\*\*\*@127") as caught:
         client(settings)
     assert "secret-word" not in str(caught.value)
+
+
+@pytest.mark.processes
+def test_artifacts_live_in_an_object_store(settings, recipe, evaluation, make_bundle, monkeypatch):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "MLFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "word",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    try:
+        boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="models")
+        settings = replace(settings, artifact_root="s3://models/crucible/")
+        bundle = make_bundle()
+        version = register(settings, bundle, log_evaluation(settings, evaluation), {"verdict": "passed"})
+        shutil.rmtree(bundle.path)  # what is deployed comes from the store
+        assert fetch_bundle(settings, recipe.name, version).digest == bundle.digest
+        found = boto3.client("s3", endpoint_url=f"http://{host}:{port}").list_objects_v2(Bucket="models")["Contents"]
+        assert all(item["Key"].startswith(f"crucible/{recipe.name}/") for item in found)
+        assert not (settings.mlruns / "artifacts").exists()
+    finally:
+        server.stop()
