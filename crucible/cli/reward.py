@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from crucible.validation.reward import Effect, Estimate, RewardBacktest
+    from crucible.validation.marginal import Estimate
+    from crucible.validation.reward import Effect, RewardBacktest
 
 _LOSSES = ("sqe", "abse", "huber", "logcosh", "bce", "poisson", "ztae", "zptae")
 _VERSIONS = ("0.6", "0.8", "0.9", "0.10", "0.15", "0.16")

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from crucible.errors import EvaluationError
-from crucible.network.backtest import BURN_IN, SEGMENTS, Loss, Trace, backtest, squared_error
-from crucible.network.field import LaterEpochs, RecordedField, SyntheticField, Truth, WorkerField, mean_inference
+from crucible.network.backtest import BURN_IN, Loss, Trace, backtest, squared_error
+from crucible.network.field import LaterEpochs, Truth, WorkerField, mean_inference
 from crucible.network.parameters import Parameters
-from crucible.validation.statistics.bootstrap import FEWEST_BLOCKS, bootstrap_mean, persistence
+from crucible.validation.marginal import Estimate, MarginalValue, estimate, require_epochs, segments_for, value_of
+from crucible.validation.statistics.bootstrap import FEWEST_BLOCKS
 
 UPTIMES = (0.95, 0.8, 0.5)
 CORRELATIONS = (0.0, 0.3, 0.6, 0.9)
@@ -21,40 +22,6 @@ BLENDS = (-1.0, -0.5, -0.25, 0.25, 0.5, 1.0)
 OUTAGE = 12  # epochs: mean length of an outage
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over epochs and its two-sided 95 % interval, by block bootstrap."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class MarginalValue:
-    """What a candidate adds to a field.
-
-    Attributes
-    ----------
-    score : Estimate
-        Orders of magnitude by which the network's loss would rise without the candidate, per epoch in which it is
-        active. An interval above 0 means that the network is better for it.
-    share : Estimate
-        Its part of what inferers are paid, 0 where it was not active, as a multiple of an equal part: 1 is what one of
-        as many equals gets.
-    active : float
-        Share of epochs in the active set.
-    epochs, block : int
-        Epochs counted, and the length of a bootstrap block.
-    """
-
-    score: Estimate
-    share: Estimate
-    active: float
-    epochs: int
-    block: int
 
 
 @dataclass(frozen=True)
@@ -135,70 +102,6 @@ class RewardBacktest:
         return max(better, key=lambda effect: effect.share, default=at)
 
 
-def marginal_value(
-    predictions: np.ndarray,
-    actual: np.ndarray | Truth,
-    field: WorkerField | np.ndarray | None = None,
-    params: Parameters | None = None,
-    *,
-    loss: Loss = squared_error,
-    block: int = 1,
-    draws: int = 2000,
-    seed: int = 0,
-    progress: Callable[[int], None] | None = None,
-) -> MarginalValue:
-    """Return what a candidate adds to a field of workers, with intervals.
-
-    The candidate joins the field as one more worker, and the network's own mechanism runs over all epochs; see
-    :func:`crucible.network.backtest.backtest` for what is assumed. A gate asks whether ``score.low`` is above 0 (the
-    network would be worse without), or ``share.low`` above 1 (it earns more than an equal part). The two need not
-    agree: shares also rise with the scatter of scores.
-
-    Parameters
-    ----------
-    predictions : numpy.ndarray
-        Shape (epochs,), topic units, out of sample, in time order, one per epoch of the topic.
-    actual : numpy.ndarray or Truth
-        Shape (epochs,): what came true. As an array it is taken for returns: the reference is 0, and the scale one
-        number. Give a :class:`~crucible.network.field.Truth` for prices, or for a scale that varies.
-    field : WorkerField or numpy.ndarray, optional
-        The other workers; an array (epochs, workers) holds recorded inferences, NaN where a worker was absent. The
-        default is :class:`~crucible.network.field.SyntheticField` with its defaults and ``seed``.
-    params : Parameters, optional
-        The topic's; :class:`~crucible.network.parameters.Parameters` by default.
-    loss : Callable
-        The topic's loss method, ``(truth, predicted, scale)``: one of :data:`crucible.validation.losses.LOSSES`.
-    block : int
-        Epochs per bootstrap block at least: the horizon in epochs, as targets overlap so far. It is made longer if the
-        shares themselves depend on their neighbours for longer.
-    draws, seed : int
-        Of the bootstrap.
-    progress : Callable, optional
-        Told how many epochs were done since it was last told.
-
-    Returns
-    -------
-    MarginalValue
-        ``score`` and ``share`` carry (mean, low, high).
-
-    Raises
-    ------
-    EvaluationError
-        Fewer epochs than the burn-in and eight blocks.
-    MechanismError
-        NaN among predictions or truths, lengths that differ, losses that are negative.
-    """
-    truth = actual if isinstance(actual, Truth) else Truth.of(actual)
-    if field is None:
-        field = SyntheticField(truth, seed=seed)
-    elif isinstance(field, np.ndarray):
-        field = RecordedField(field)
-    _require_epochs(len(truth.values), block)
-    segments = _segments(len(truth.values))
-    trace = backtest(predictions, truth, field, params or Parameters(), loss=loss, segments=segments, progress=progress)
-    return _value(trace, field.size, block, draws, seed)
-
-
 def reward_backtest(
     predictions: np.ndarray,
     truth: Truth,
@@ -216,7 +119,7 @@ def reward_backtest(
 ) -> RewardBacktest:
     """Return what a candidate would earn in ``field``, and how that depends on uptime, likeness and blending.
 
-    Parameters are those of :func:`marginal_value`, and:
+    Parameters are those of :func:`crucible.validation.marginal.marginal_value`, and:
 
     Parameters
     ----------
@@ -232,10 +135,10 @@ def reward_backtest(
     Raises
     ------
     EvaluationError, MechanismError
-        As :func:`marginal_value`.
+        As :func:`crucible.validation.marginal.marginal_value`.
     """
     total = len(truth.values)
-    _require_epochs(total, block)
+    require_epochs(total, block)
     newest = min(total, max(effect_epochs, BURN_IN + FEWEST_BLOCKS * block))
     later = slice(total - newest, total)
     short = Truth(truth.values[later], truth.reference[later], truth.scale[later])
@@ -257,17 +160,17 @@ def reward_backtest(
     def run(job: tuple[str, float, np.ndarray, np.ndarray]) -> Trace:
         return backtest(
             job[2], short, there, params, loss=loss, present=job[3], reputers=reputers,
-            segments=_segments(newest), progress=tell,
+            segments=segments_for(newest), progress=tell,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
         whole = pool.submit(
-            backtest, predictions, truth, field, params, loss=loss, reputers=reputers, segments=_segments(total),
+            backtest, predictions, truth, field, params, loss=loss, reputers=reputers, segments=segments_for(total),
             progress=tell,
         )  # fmt: skip
         traces = list(pool.map(run, jobs))
         trace = whole.result()
-    value = _value(trace, field.size, block, draws, seed)
+    value = value_of(trace, field.size, block, draws, seed)
     base = traces[0]
     effects: dict[str, list[Effect]] = {"as is": [], "uptime": [], "correlation": [], "blend": []}
     for (kind, setting, *_), found in zip(jobs, traces, strict=True):
@@ -275,7 +178,7 @@ def reward_backtest(
     blends = sorted([*effects["as is"], *effects["blend"]], key=lambda effect: effect.setting)
     return RewardBacktest(
         value=value,
-        topic_share=_estimate(trace.topic_share, value.block, draws, seed),
+        topic_share=estimate(trace.topic_share, value.block, draws, seed),
         score_ema=float(np.nanmean(trace.score_ema)) if not np.isnan(trace.score_ema).all() else float("nan"),
         own_loss=float(np.nanmean(trace.own_loss)),
         network_loss=float(trace.network_loss.mean()),
@@ -314,23 +217,10 @@ class _Tally:
                 self._progress(self._done, self._total)
 
 
-def _segments(epochs: int) -> int:
-    return max(1, min(SEGMENTS, (epochs - BURN_IN) // BURN_IN))
-
-
 def _steps(epochs: int) -> int:
     """Return how many epochs a backtest computes, burn-in included."""
-    segments = _segments(epochs)
+    segments = segments_for(epochs)
     return segments * (BURN_IN + -(-(epochs - BURN_IN) // segments))
-
-
-def _require_epochs(epochs: int, block: int) -> None:
-    need = BURN_IN + FEWEST_BLOCKS * max(block, 1)
-    if epochs < need:
-        raise EvaluationError(
-            f"{epochs} epochs are too few: {BURN_IN} are burn-in, and an interval needs {FEWEST_BLOCKS} blocks of "
-            f"{max(block, 1)}, so {need}."
-        )
 
 
 def _likeness(own: np.ndarray, truth: Truth, mean: np.ndarray) -> tuple[float, Callable[[float], np.ndarray]]:
@@ -364,28 +254,6 @@ def _regressed(values: np.ndarray, on: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return values - explained, explained
 
 
-def _value(trace: Trace, workers: int, block: int, draws: int, seed: int) -> MarginalValue:
-    longest = max(1, len(trace.share) // FEWEST_BLOCKS)
-    block = min(max(block, persistence(trace.share, longest=longest)), longest)
-    shares = trace.share * (workers + 1)
-    scores = trace.score[trace.active]
-    nothing = Estimate(float("nan"), float("nan"), float("nan"))
-    enough = len(scores) >= FEWEST_BLOCKS * block
-    return MarginalValue(
-        score=_estimate(scores, block, draws, seed) if enough else nothing,
-        share=_estimate(shares, block, draws, seed),
-        active=float(trace.active.mean()),
-        epochs=len(trace.share),
-        block=block,
-    )
-
-
-def _estimate(values: np.ndarray, block: int, draws: int, seed: int) -> Estimate:
-    block = min(block, max(1, len(values) // FEWEST_BLOCKS))
-    found = bootstrap_mean(values, block=block, draws=draws, seed=seed)
-    return Estimate(found.mean, found.low, found.high)
-
-
 def _effect(setting: float, found: Trace, base: Trace, workers: int, block: int, draws: int, seed: int) -> Effect:
     equal = workers + 1
     return Effect(
@@ -394,5 +262,5 @@ def _effect(setting: float, found: Trace, base: Trace, workers: int, block: int,
         score=float(found.score[found.active].mean()) if found.active.any() else float("nan"),
         active=float(found.active.mean()),
         share=float(found.share.mean()) * equal,
-        gained=_estimate((found.share - base.share) * equal, block, draws, seed),
+        gained=estimate((found.share - base.share) * equal, block, draws, seed),
     )

@@ -7,7 +7,8 @@ from crucible.errors import EvaluationError, MechanismError
 from crucible.network.field import RecordedField, SyntheticField, Truth
 from crucible.network.parameters import Parameters
 from crucible.validation.losses import LOSSES
-from crucible.validation.reward import _likeness, marginal_value, outages, reward_backtest
+from crucible.validation.marginal import marginal_value
+from crucible.validation.reward import _likeness, outages, reward_backtest
 
 EPOCHS = 1100
 
