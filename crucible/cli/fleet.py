@@ -93,24 +93,24 @@ def _message(desired: Any, actual: Any) -> str:
 
 
 def _status(settings: Any) -> list[dict[str, Any]]:
-    from crucible.worker.deployment import journal_path, read_actual, read_desired
+    from crucible.worker.deployment import journal_path, read_actual, read_wanted
     from crucible.worker.journal import read_journal
 
     rows = []
-    for path in sorted((settings.fleet / "desired").glob("*.json")):
-        desired, actual = read_desired(settings, path.stem), read_actual(settings, path.stem)
-        submissions = read_journal(journal_path(settings, path.stem))
+    for wanted in read_wanted(settings):
+        desired = wanted.deployment
+        actual = read_actual(settings, desired.recipe)
+        submissions = read_journal(journal_path(settings, desired.recipe))
         state = "not running" if actual is None or not actual.alive else actual.state
         if actual is not None and not actual.alive and actual.state == "failed":
             state = "failed"
-        served = f"{actual.generation if actual else 0} of {desired.generation if desired else 0}"
         rows.append(
             {
-                "recipe": path.stem,
-                "state": state,
+                "recipe": desired.recipe,
+                "state": state if wanted.running else "stopped",
                 "version": actual.model_version if actual else 0,
                 "bundle": (actual.bundle if actual else "")[:12],
-                "generation": served,
+                "generation": f"{actual.generation if actual else 0} of {desired.generation}",
                 "last nonce": actual.last_nonce if actual else 0,
                 "last submission": submissions[-1].state if submissions else "none",
                 "seconds since heartbeat": round(actual.silence, 1) if actual and actual.alive else None,
