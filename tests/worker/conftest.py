@@ -15,8 +15,8 @@ from crucible.settings import Settings
 
 
 @pytest.fixture
-def world(tmp_path, recipe, pytestconfig):
-    clock = ScaledClock.starting(NOW, SPEED)
+def world(tmp_path, recipe, pytestconfig, request):
+    clock = ScaledClock.starting(NOW, getattr(request, "param", SPEED))
     market = SimulatedMarket(("BTCUSDT",), NOW - timedelta(days=3), 1, plant(0.0, timedelta(minutes=5)))
     spec = topic_of(recipe, "testnet", BLOCK)
     with (

@@ -1,0 +1,104 @@
+"""Two hosts and one database: the standby takes over from a killed host, and a killed fleet's workers are adopted."""
+
+import os
+import shutil
+import signal
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+from worker_world import stop
+
+from crucible.chain.keystore import Keystore
+from crucible.worker.deployment import read_actual, read_actuals
+from crucible.worker.fleet_database import open_database
+from crucible.worker.lease import LeaseWatch
+
+pytestmark = pytest.mark.processes
+SLOWER = 33.0  # an epoch of five minutes takes nine seconds, and a worker's start half of that on a busy machine
+
+
+def kill_host(fleet, home):
+    """What a power cut does: nobody is told, and nothing is given up."""
+    everything = [psutil.Process(fleet.pid)]
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("CRUCIBLE_FLEET") == str(home):
+                everything.append(process)
+        except psutil.Error:
+            continue
+    for process in everything:
+        process.suspend()
+    for process in everything:
+        process.kill()
+    fleet.communicate(timeout=10)
+
+
+@pytest.mark.parametrize("world", [SLOWER], indirect=True)
+def test_a_standby_takes_over_within_two_epochs_and_nothing_is_submitted_twice(world, tmp_path):
+    shared = f"sqlite:///{tmp_path}/shared.db"
+    wallet = Keystore(world.settings.keystore).create("test")
+    one = replace(world, settings=replace(world.settings, fleet_database=shared))
+    two = replace(world, settings=replace(one.settings, home=tmp_path / "standby"))
+    shutil.copytree(one.settings.keystore, two.settings.keystore)
+    bundle = one.bundle("zero")
+    shutil.copytree(one.settings.bundles, two.settings.bundles)
+    one.deploy(1, bundle)
+    first, second = one.start("fleet", "run"), None
+    try:
+        one.wait(lambda: one.rows("included", "scored"), "the first host's submission")
+        second = two.start("fleet", "run")
+        time.sleep(3.0)
+        assert [actual.host for actual in read_actuals(two.settings, two.recipe.name)] == [one.actual().host]
+        # the standby has its own copy only, so that it cannot live on the other's
+        shutil.rmtree(one.settings.bundles)
+        seen = len(one.rows("included", "scored"))
+        one.wait(lambda: len(one.rows("included", "scored")) > seen, "one more with the standby watching")
+        kill_host(first, one.settings.home)
+        before = max(world.accepted(wallet.address))
+        two.wait(lambda: two.rows("included", "scored"), "the standby's submission", 60)
+        after = min(nonce for nonce in world.accepted(wallet.address) if nonce > before)
+        missed = [nonce for nonce in world.node.core.topics[77].nonces if before < nonce < after]
+        assert len(missed) <= 2, missed
+        watch = LeaseWatch(open_database(two.settings), two.settings.chain_id)
+        watch.look()
+        [lease] = watch.leases()
+        assert lease.host == read_actual(two.settings, two.recipe.name).host
+        assert lease.generation >= 3  # the first fleet, its worker, the standby's
+        assert not any("already submitted" in result.log for result in world.node.core.results.values())
+        mine = {row.nonce for row in one.rows("included", "scored")}
+        theirs = {row.nonce for row in two.rows("included", "scored")}
+        assert mine & theirs == set()
+        assert mine | theirs == set(world.accepted(wallet.address))
+    finally:
+        if second is not None:
+            output = stop(second)
+            assert "Traceback" not in output
+        if first.poll() is None:
+            stop(first)
+
+
+def test_a_killed_fleets_worker_goes_on_and_is_adopted_and_at_last_ended(world):
+    world.deploy(1, world.bundle("zero"))
+    fleet = world.start("fleet", "run")
+    again = None
+    try:
+        world.wait(lambda: world.rows("included", "scored"), "a submission")
+        worker = world.actual()
+        fleet.send_signal(signal.SIGKILL)
+        fleet.communicate(timeout=10)
+        done = len(world.rows("included", "scored"))
+        world.wait(lambda: len(world.rows("included", "scored")) > done, "life without a fleet")
+        again = world.start("fleet", "run")
+        time.sleep(4.0)
+        assert world.actual().pid == worker.pid
+        os.kill(worker.pid, signal.SIGKILL)
+        world.wait(lambda: (a := world.actual()) and a.pid != worker.pid and a.state == "ready" and a, "a successor")
+        successor = psutil.Process(world.actual().pid)
+        fleet.wait(timeout=1)
+    finally:
+        output = stop(again) if again else ""
+    assert f"adopting the worker of {world.recipe.name}, pid {worker.pid}" in output
+    assert not successor.is_running()
+    assert world.actual().state == "stopped"
