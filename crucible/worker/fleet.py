@@ -148,7 +148,8 @@ class Fleet:
             if known is not None and wallet not in Keystore(self._settings.keystore).names():
                 raise WalletError(
                     f"Wallet {wallet!r} ({known}) is not on this host, so {key} cannot be served here; copy it with "
-                    f"`crucible wallet export {wallet} --to FILE` there and `crucible wallet import {wallet}` here."
+                    f"`crucible wallet export {wallet} --to FILE` there and "
+                    f"`crucible wallet import {wallet} --from FILE` here."
                 )
         if key not in self._handovers:
             self._handovers[key] = Handover(self._settings, self._database, f"{self._host}/{key}")
