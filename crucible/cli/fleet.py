@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -30,23 +29,12 @@ def run(ready_file: Path | None) -> None:
 
 @fleet.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(as_json: bool) -> None:
-    """Show every worker: what it should serve, what it does serve, and how it fares."""
-    from rich.console import Console
-    from rich.table import Table
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show every worker; the same as `crucible workers ls`."""
+    from crucible.cli.workers import ls
 
-    from crucible.settings import Settings
-
-    rows = _status(Settings.load())
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    table = Table(
-        "recipe", "state", "version", "bundle", "generation", "last nonce", "last submission", "beat", "message"
-    )
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table if rows else "Nothing is deployed; promote a model and the deploy sensor does the rest.")
+    ctx.invoke(ls, as_json=as_json)
 
 
 @fleet.command()
@@ -54,7 +42,12 @@ def status(as_json: bool) -> None:
 @click.option("--last", default=20, show_default=True, help="How many submissions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def journal(recipe: str, last: int, as_json: bool) -> None:
-    """Show what became of each nonce of RECIPE's topic."""
+    """Show what became of each nonce of RECIPE's topic; the same as `crucible workers journal`."""
+    show_journal(recipe, last, as_json)
+
+
+def show_journal(recipe: str, last: int, as_json: bool) -> None:
+    """Print the newest ``last`` submissions of ``recipe``, as a table or as JSON."""
     from rich.console import Console
     from rich.table import Table
 
@@ -82,39 +75,3 @@ def journal(recipe: str, last: int, as_json: bool) -> None:
         )
         table.add_row(*(str(cell) for cell in cells), row.reason or "")
     Console().print(table)
-
-
-def _message(desired: Any, actual: Any) -> str:
-    if actual is None:
-        return "no worker has started"
-    if desired and actual.refusal and actual.refused_generation == desired.generation:
-        return f"generation {desired.generation} refused: {actual.refusal}"
-    return str(actual.message)
-
-
-def _status(settings: Any) -> list[dict[str, Any]]:
-    from crucible.worker.deployment import journal_path, read_actual, read_wanted
-    from crucible.worker.journal import read_journal
-
-    rows = []
-    for wanted in read_wanted(settings):
-        desired = wanted.deployment
-        actual = read_actual(settings, desired.recipe)
-        submissions = read_journal(journal_path(settings, desired.recipe))
-        state = "not running" if actual is None or not actual.alive else actual.state
-        if actual is not None and not actual.alive and actual.state == "failed":
-            state = "failed"
-        rows.append(
-            {
-                "recipe": desired.recipe,
-                "state": state if wanted.running else "stopped",
-                "version": actual.model_version if actual else 0,
-                "bundle": (actual.bundle if actual else "")[:12],
-                "generation": f"{actual.generation if actual else 0} of {desired.generation}",
-                "last nonce": actual.last_nonce if actual else 0,
-                "last submission": submissions[-1].state if submissions else "none",
-                "seconds since heartbeat": round(actual.silence, 1) if actual and actual.alive else None,
-                "message": _message(desired, actual),
-            }
-        )
-    return rows

@@ -50,6 +50,18 @@ _PATIENCE = 5.0
 _OUTAGE_SECONDS = 5.0  # after a failed connection the next attempts fail at once: nobody waits in vain again and again
 
 
+class _Held:
+    """A connection that is closed with the thread that it belongs to."""
+
+    def __init__(self, connection: Any, mark: object) -> None:
+        self.connection = connection
+        self.mark = mark
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the driver may be half gone at the end of the process
+            self.connection.close()
+
+
 class FleetDatabase:
     """One database, used from any thread; every thread has its own connection.
 
@@ -141,10 +153,10 @@ class FleetDatabase:
 
     def close(self) -> None:
         """Close this thread's connection."""
-        connection, self._local.connection = getattr(self._local, "connection", None), None
-        if connection is not None:
+        held, self._local.held = getattr(self._local, "held", None), None
+        if held is not None:
             with contextlib.suppress(*self._errors):
-                connection.close()
+                held.connection.close()
 
     def _spelled(self, statement: str) -> str:
         return statement if self._sqlite else statement.replace("?", "%s")
@@ -160,8 +172,9 @@ class FleetDatabase:
 
     def _connection(self) -> Any:
         mark = (os.getpid(), self._file())
-        if getattr(self._local, "connection", None) is not None and self._local.mark == mark:
-            return self._local.connection
+        held = getattr(self._local, "held", None)
+        if held is not None and held.mark == mark:
+            return held.connection
         if time.monotonic() - self._failed_at < _OUTAGE_SECONDS:
             raise StoreError(f"The fleet database {self.name} cannot be reached at present.")
         try:
@@ -170,7 +183,7 @@ class FleetDatabase:
             if not self._sqlite:
                 self._failed_at = time.monotonic()
             raise
-        self._local.connection, self._local.mark = connection, (os.getpid(), self._file())
+        self._local.held = _Held(connection, (os.getpid(), self._file()))
         try:
             self._prepare(connection)
         except BaseException:

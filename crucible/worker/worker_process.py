@@ -31,6 +31,11 @@ def process_command(key: str) -> list[str]:
     return ["worker", "run", key]
 
 
+def log_path(settings: Settings, key: str) -> Path:
+    """Return where the output of the worker ``key`` goes."""
+    return settings.fleet / "logs" / f"{key or 'unknown'}.log"
+
+
 @dataclass
 class WorkerProcess:
     """A running or ended worker.
@@ -96,7 +101,7 @@ def start_process(settings: Settings, key: str) -> WorkerProcess:
     ProcessError
         If it cannot be started.
     """
-    log = _log(settings, key)
+    log = log_path(settings, key)
     marks = {FLEET: str(settings.home), KEY: key, MANNER: _manner(settings)}
     environment = {**settings.environment(), **marks}
     child = Child.crucible(f"worker {key}", process_command(key), log=log, env=environment, cwd=Path.cwd())
@@ -121,7 +126,7 @@ def find_running(settings: Settings, tell: Callable[[str], None]) -> dict[str, W
                 if parent is not None and parent.environ().get(KEY) == marks.get(KEY):
                     continue  # a helper of a worker, not the worker itself
             key = marks.get(KEY, "")
-            worker = WorkerProcess(key, process.pid, _log(settings, key), adopted=process)
+            worker = WorkerProcess(key, process.pid, log_path(settings, key), adopted=process)
             if not key or key in found or marks.get(MANNER) != _manner(settings):
                 odd.append(worker)
             else:
@@ -130,10 +135,6 @@ def find_running(settings: Settings, tell: Callable[[str], None]) -> dict[str, W
         tell(f"ending {len(odd)} leftover processes that were started in another manner")
         stop_processes(odd, grace=3.0)
     return found
-
-
-def _log(settings: Settings, key: str) -> Path:
-    return settings.fleet / "logs" / f"{key or 'unknown'}.log"
 
 
 def _manner(settings: Settings) -> str:

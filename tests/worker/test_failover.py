@@ -11,9 +11,10 @@ import pytest
 from worker_world import stop
 
 from crucible.chain.keystore import Keystore
-from crucible.worker.deployment import read_actual, read_actuals
+from crucible.worker.deployment import read_actual, read_actuals, wait_served
 from crucible.worker.fleet_database import open_database
 from crucible.worker.lease import LeaseWatch
+from crucible.worker.overview import overview
 
 pytestmark = pytest.mark.processes
 SLOWER = 33.0  # an epoch of five minutes takes nine seconds, and a worker's start half of that on a busy machine
@@ -33,6 +34,12 @@ def kill_host(fleet, home):
     for process in everything:
         process.kill()
     fleet.communicate(timeout=10)
+
+
+def steer(world, action):
+    done = world.start("workers", action, world.recipe.name)
+    output = done.communicate(timeout=30)[0]
+    assert done.returncode == 0, output
 
 
 @pytest.mark.parametrize("world", [SLOWER], indirect=True)
@@ -86,6 +93,7 @@ def test_a_killed_fleets_worker_goes_on_and_is_adopted_and_at_last_ended(world):
     try:
         world.wait(lambda: world.rows("included", "scored"), "a submission")
         worker = world.actual()
+        adopted = worker.pid
         fleet.send_signal(signal.SIGKILL)
         fleet.communicate(timeout=10)
         done = len(world.rows("included", "scored"))
@@ -93,12 +101,32 @@ def test_a_killed_fleets_worker_goes_on_and_is_adopted_and_at_last_ended(world):
         again = world.start("fleet", "run")
         time.sleep(4.0)
         assert world.actual().pid == worker.pid
+
+        # and one command puts the previous bundle back: no restart, no missed epoch
+        wait_served(world.settings, world.deploy(2, world.bundle("last_value"), version=2), 20)
+        begun = time.monotonic()
+        done = world.start("workers", "rollback", world.recipe.name)
+        told = done.communicate(timeout=60)[0]
+        assert time.monotonic() - begun < 60
+        assert "bundle" in told
+        assert "@champion stays where it is" in told  # there is no registry here, and it says so
+        assert (done.returncode, world.actual().generation, world.actual().model_version) == (0, 3, 1)
+        assert world.actual().pid == worker.pid
+        assert not world.rows("missed")
+
+        # stopped by a person: no process, still deployed; and back
+        steer(world, "stop")
+        world.wait(lambda: world.actual().state == "stopped", "the stop")
+        assert overview(world.settings)[0].state == "stopped"
+        steer(world, "start")
+        world.wait(lambda: (a := world.actual()).state == "ready" and a.pid != worker.pid, "the start")
+        worker = world.actual()
         os.kill(worker.pid, signal.SIGKILL)
         world.wait(lambda: (a := world.actual()) and a.pid != worker.pid and a.state == "ready" and a, "a successor")
         successor = psutil.Process(world.actual().pid)
         fleet.wait(timeout=1)
     finally:
         output = stop(again) if again else ""
-    assert f"adopting the worker of {world.recipe.name}, pid {worker.pid}" in output
+    assert f"adopting the worker of {world.recipe.name}, pid {adopted}" in output
     assert not successor.is_running()
     assert world.actual().state == "stopped"
