@@ -38,6 +38,25 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 @fleet.command()
+def health() -> None:
+    """Exit 0 if this host's fleet runs and no worker of this host has failed or fallen silent; for probes."""
+    from crucible.errors import ProcessError
+    from crucible.settings import Settings
+    from crucible.worker.host import host_id
+    from crucible.worker.lock import is_held
+    from crucible.worker.overview import overview
+
+    settings = Settings.load()
+    if not is_held(settings.fleet / ".lock"):
+        raise ProcessError(f"No fleet runs in {settings.home}.")
+    here = [line for line in overview(settings) if line.host == host_id(settings)]
+    ill = [f"{line.recipe} is {line.state}" for line in here if line.state in ("failed", "late", "not running")]
+    if ill:
+        raise ProcessError("; ".join(ill) + ".")
+    click.echo(f"the fleet runs; {len(here)} workers of this host are well")
+
+
+@fleet.command()
 @click.argument("recipe")
 @click.option("--last", default=20, show_default=True, help="How many submissions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
