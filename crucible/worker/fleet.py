@@ -143,6 +143,8 @@ class Fleet:
 
     def _obtain(self, key: str, group: list[Wanted]) -> bool:
         """Whether the worker may start here: its wallet is here, and no other host holds all of its leases."""
+        if not any(self._free(key, wanted) for wanted in group):
+            return False
         for wallet in {wanted.deployment.wallet for wanted in group}:
             known = pinned_address(self._database, wallet)
             if known is not None and wallet not in Keystore(self._settings.keystore).names():
@@ -152,18 +154,15 @@ class Fleet:
                     f"`crucible wallet import {wallet} --from FILE` here."
                 )
         if key not in self._handovers:
-            self._handovers[key] = Handover(self._settings, self._database, f"{self._host}/{key}")
+            self._handovers[key] = Handover(self._settings, self._database, f"{self._host}/{key}", self._watch)
         return self._handovers[key].obtain(group)
 
     def _elsewhere(self, key: str, group: list[Wanted]) -> bool:
         """Whether other hosts hold every lease that this worker signs under."""
-        leases = [self._watch.lease(item.deployment.wallet, item.deployment.topic_id) for item in group]
-        return all(
-            lease is not None
-            and lease.host not in ("", self._host)
-            and not self._watch.free_for(f"{self._host}/{key}", *lease.key)
-            for lease in leases
-        )
+        return not any(self._free(key, wanted) for wanted in group)
+
+    def _free(self, key: str, wanted: Wanted) -> bool:
+        return self._watch.free_for(f"{self._host}/{key}", wanted.deployment.wallet, wanted.deployment.topic_id)
 
     def _start(self, key: str, group: list[Wanted]) -> None:
         _LOG.info("starting the worker of %s", key)

@@ -137,18 +137,21 @@ class LeaseKeeper:
         ``<host>/<process>``.
     wall : callable
         Unix time: a second guard besides ``clock``, for a machine that was suspended unnoticed; and what people see.
+    watch : LeaseWatch, optional
+        One that has been looking for a while already; by default a new one.
     """
 
     def __init__(
         self, database: FleetDatabase, chain_id: str, holder: str, *,
         clock: Callable[[], float] = elapsed, wall: Callable[[], float] = lambda: SystemClock().now().timestamp(),
+        watch: LeaseWatch | None = None,
     ) -> None:  # fmt: skip
         self._database = database
         self._chain_id = chain_id
         self.holder = holder
         self._clock = clock
         self._wall = wall
-        self._watch = LeaseWatch(database, chain_id, clock=clock)
+        self._watch = watch or LeaseWatch(database, chain_id, clock=clock)
         self._turn = threading.Lock()  # held while the database is asked
         self._lock = threading.Lock()  # held for a moment
         self._wanted: dict[tuple[str, int], float] = {}

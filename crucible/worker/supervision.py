@@ -10,7 +10,7 @@ from crucible.clock import Clock, SystemClock
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Wanted
 from crucible.worker.fleet_database import FleetDatabase
-from crucible.worker.lease import LeaseKeeper, lease_seconds
+from crucible.worker.lease import LeaseKeeper, LeaseWatch, lease_seconds
 from crucible.worker.worker_process import WorkerProcess
 
 HUNG_SECONDS = 30.0
@@ -129,9 +129,9 @@ class Handover:
     dead host's lease out twice, once before the start and once after.
     """
 
-    def __init__(self, settings: Settings, database: FleetDatabase, holder: str) -> None:
+    def __init__(self, settings: Settings, database: FleetDatabase, holder: str, watch: LeaseWatch) -> None:
         self._clock = settings.clock
-        self._keeper = LeaseKeeper(database, settings.chain_id, holder)
+        self._keeper = LeaseKeeper(database, settings.chain_id, holder, watch=watch)
         self._asked: set[tuple[str, int]] = set()
         self._since: float | None = None
 

@@ -59,6 +59,21 @@ def test_the_image_is_made_of_what_there_is_and_of_the_workers_lock_alone(deploy
     assert set(sources) == {line[1:] for line in ignored if line.startswith("!")}
 
 
+def test_what_the_image_runs_needs_nothing_of_the_laboratory(tmp_path):
+    script = """
+import sys
+for name in ("dagster", "mlflow", "pandas", "great_expectations", "matplotlib", "optuna", "arch", "distributed", "sqlalchemy"):
+    sys.modules[name] = None  # an import of it fails
+import crucible.worker.runtime, crucible.worker.fleet, crucible.worker.roll_back
+from crucible.cli import main
+main(["workers", "ls"])
+"""
+    environ = {**os.environ, "CRUCIBLE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing is deployed" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [([], "-m crucible fleet run"), (["fleet"], "-m crucible fleet run"), (["health"], "-m crucible fleet health"),
