@@ -45,9 +45,10 @@ def steer(world, action):
     assert done.returncode == 0, output
 
 
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"] if os.environ.get("CRUCIBLE_PROVE") else ["sqlite"])
 @pytest.mark.parametrize("world", [SLOWER], indirect=True)
-def test_a_standby_takes_over_within_two_epochs_and_nothing_is_submitted_twice(world, tmp_path):
-    shared = f"sqlite:///{tmp_path}/shared.db"
+def test_a_standby_takes_over_within_two_epochs_and_nothing_is_submitted_twice(world, tmp_path, kind, request):
+    shared = f"sqlite:///{tmp_path}/shared.db" if kind == "sqlite" else request.getfixturevalue("postgres")
     wallet = Keystore(world.settings.keystore).create("test")
     one = replace(world, settings=replace(world.settings, fleet_database=shared))
     two = replace(world, settings=replace(one.settings, home=tmp_path / "standby"))

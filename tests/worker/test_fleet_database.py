@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 from worker.test_lease import live_through, never_two_holders
@@ -35,29 +33,6 @@ from crucible.worker.deployment import (
 from crucible.worker.fleet_database import FleetDatabase, open_database
 
 ONE = Deployment("one", 0, "a" * 64, "/bundles/a", 1, 77, "main", "now", epoch_seconds=300.0)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    """The URL of a real server of this machine, on a socket in a folder of its own."""
-    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed: this DID NOT RUN")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "none").parent]
-    if not (found[-1] / "initdb").exists():
-        pytest.skip("no PostgreSQL server is installed: this DID NOT RUN")
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="pg") as name:  # the path of a socket must be short
-        folder = Path(name)
-        user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
-        if user:
-            shutil.chown(folder, "nobody")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
-        create = [found[-1] / "initdb", "-D", folder / "data", "-U", "fleet", "-A", "trust", "--no-sync"]
-        subprocess.run(create, check=True, **quiet)
-        command = [found[-1] / "pg_ctl", "-D", folder / "data", "-w", "-o", f"-k {folder} -h '' -F", "start"]
-        subprocess.run(command, check=True, **quiet)
-        yield f"postgresql://fleet@/postgres?host={folder}"
-        subprocess.run([found[-1] / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], check=True, **quiet)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
