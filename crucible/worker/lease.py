@@ -34,12 +34,20 @@ _SHORTEST, _LONGEST = 2.0, 60.0
 _SHARE_OF_EPOCH = 1 / 3
 
 
-def lease_seconds(epoch: float) -> float:
+def lease_seconds(epoch: float, *, shared: bool = True) -> float:
     """Return the length of a lease in real seconds for a topic whose epoch lasts ``epoch`` real seconds.
 
     A third of the epoch, so that a standby (lease, start, first window) is there within two; at least 2 s, since a
     busy machine stalls for a second at times; at most 60 s.
+
+    Parameters
+    ----------
+    shared : bool
+        Whether the database may be another host's too. If not, nobody waits for the end of a lease, and it is as long
+        as can be: a machine that stalls for seconds loses none.
     """
+    if not shared:
+        return _LONGEST
     return min(max(epoch * _SHARE_OF_EPOCH, _SHORTEST), _LONGEST)
 
 

@@ -147,7 +147,7 @@ class Worker:
     async def _await_lease(self, leases: LeaseKeeper, desired: Deployment) -> None:
         """Wait until this process may sign; until then it says that it stands by, and touches no chain."""
         epoch = self._clock.wall_seconds(timedelta(seconds=desired.epoch_seconds))
-        leases.want(desired.wallet, desired.topic_id, lease_seconds(epoch))
+        leases.want(desired.wallet, desired.topic_id, lease_seconds(epoch, shared=bool(self._settings.fleet_database)))
         while not leases.may_sign(desired.wallet, desired.topic_id):
             if self._actual.state != "standby":
                 self._report(state="standby", message="another host holds the lease")

@@ -131,6 +131,7 @@ class Handover:
 
     def __init__(self, settings: Settings, database: FleetDatabase, holder: str, watch: LeaseWatch) -> None:
         self._clock = settings.clock
+        self._shared = bool(settings.fleet_database)
         self._keeper = LeaseKeeper(database, settings.chain_id, holder, watch=watch)
         self._asked: set[tuple[str, int]] = set()
         self._since: float | None = None
@@ -146,7 +147,7 @@ class Handover:
         for wanted in group:
             key = (wanted.deployment.wallet, wanted.deployment.topic_id)
             self._asked.add(key)
-            self._keeper.want(*key, lease_seconds(epoch_wall(wanted, self._clock)))
+            self._keeper.want(*key, lease_seconds(epoch_wall(wanted, self._clock), shared=self._shared))
         self._keeper.tick()
         held = any(self._keeper.may_sign(*key) for key in self._asked)
         self._since = self._since or (time.monotonic() if held else None)
