@@ -22,6 +22,7 @@
     │   ├── TxUnconfirmed         sent, and not seen in a block so far: look up the hash before anything else
     │   └── WindowClosed          the submission window ended first
     └── ProcessError              a port in use, a child that died, a lock that is held
+        └── LeaseNotHeld          another host may be submitting for this wallet and topic
 
 Raise the most precise one. The command line prints ``str(error)`` and exits 1; tracebacks need ``--debug``.
 """
@@ -141,3 +142,7 @@ class WindowClosed(ChainError):
 
 class ProcessError(CrucibleError):
     """A port is in use, a child process died, or a lock is held by another process."""
+
+
+class LeaseNotHeld(ProcessError):
+    """A process may not sign: another host may be submitting for the same wallet and topic."""

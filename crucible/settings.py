@@ -54,6 +54,11 @@ class Settings:
     """Where MLflow keeps bundles and reports, a folder or ``s3://bucket/prefix``; empty for ``mlruns/artifacts``."""
     dask_scheduler: str = ""
     """A Dask scheduler, ``tcp://host:port``, that fits are sent to; empty for processes of this machine."""
+    fleet_database: str = field(default="", repr=False)
+    """The fleet's database, ``sqlite:///path`` or ``postgresql://…``; empty for ``data/fleet/fleet.db``.
+
+    It may hold a password, so it is never written to a file or a log.
+    """
     dagster_url: str = ""
     """The Dagster UI, while it runs."""
     mlflow_url: str = ""
@@ -178,5 +183,5 @@ def _read_endpoints(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
-    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key", "mlflow_store"}
+    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key", "mlflow_store", "fleet_database"}
     return {name: value for name, value in values.items() if name in allowed}

@@ -32,7 +32,7 @@ from crucible.settings import Settings
 from crucible.stage_records import evaluation_folder, iso_of, read_current, read_features, read_notes, read_verdict
 from crucible.validation.operational import Operation, operational
 from crucible.validation.weights import normalised, row_weights
-from crucible.worker.deployment import Actual, Deployment, read_desired, wait_served, write_desired
+from crucible.worker.deployment import Actual, Deployment, deploy, wait_served
 
 Progress = Callable[[int, int], None]
 
@@ -118,18 +118,18 @@ def deploy_champion(settings: Settings, recipe: Recipe, *, patience: float = 90.
     if number is None:
         raise RegistryError(f"Model {recipe.name} has no @champion; promote a version first.")
     bundle = fetch_bundle(settings, recipe.name, number)
-    before = read_desired(settings, recipe.name)
-    deployment = Deployment(
+    asked = Deployment(
         recipe=recipe.name,
-        generation=before.generation + 1 if before else 1,
+        generation=0,
         bundle=bundle.digest,
         bundle_path=str(bundle.path),
         model_version=number,
         topic_id=recipe.topic_id(settings.network),
         wallet=recipe.deploy.wallet,
         written_at=settings.clock.now().isoformat(),
+        epoch_seconds=recipe.topic.cadence.total_seconds(),
     )
-    write_desired(settings, deployment)
+    deployment = deploy(settings, asked)
     return Deployed(deployment, wait_served(settings, deployment, patience))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Never
 
 from crucible.errors import WalletError
 
@@ -10,7 +10,10 @@ PREFIX = "allo"
 
 
 class Wallet:
-    """A secp256k1 key derived from a mnemonic at m/44'/118'/0'/0/0, as cosmpy derives it."""
+    """A secp256k1 key derived from a mnemonic at m/44'/118'/0'/0/0, as cosmpy derives it.
+
+    The :class:`crucible.chain.signer.Signer` whose key is in this process.
+    """
 
     def __init__(self, mnemonic: str) -> None:
         from cosmpy.aerial.wallet import LocalWallet
@@ -26,6 +29,10 @@ class Wallet:
         """Return the 64-byte signature (r, low s) of the SHA-256 of ``message``; deterministic."""
         signature: bytes = self._wallet.signer().sign(message)
         return signature
+
+    def __reduce__(self) -> Never:
+        # another process must open the wallet itself: a pickled key would lie in a pipe, a file or a core dump
+        raise WalletError("A wallet cannot be sent to another process.")
 
     def __repr__(self) -> str:
         return f"Wallet({self.address})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -30,23 +29,31 @@ def run(ready_file: Path | None) -> None:
 
 @fleet.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(as_json: bool) -> None:
-    """Show every worker: what it should serve, what it does serve, and how it fares."""
-    from rich.console import Console
-    from rich.table import Table
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Show every worker; the same as `crucible workers ls`."""
+    from crucible.cli.workers import ls
 
+    ctx.invoke(ls, as_json=as_json)
+
+
+@fleet.command()
+def health() -> None:
+    """Exit 0 if this host's fleet runs and no worker of this host has failed or fallen silent; for probes."""
+    from crucible.errors import ProcessError
     from crucible.settings import Settings
+    from crucible.worker.host import host_id
+    from crucible.worker.lock import is_held
+    from crucible.worker.overview import overview
 
-    rows = _status(Settings.load())
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    table = Table(
-        "recipe", "state", "version", "bundle", "generation", "last nonce", "last submission", "beat", "message"
-    )
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table if rows else "Nothing is deployed; promote a model and the deploy sensor does the rest.")
+    settings = Settings.load()
+    if not is_held(settings.fleet / ".lock"):
+        raise ProcessError(f"No fleet runs in {settings.home}.")
+    here = [line for line in overview(settings) if line.host == host_id(settings)]
+    ill = [f"{line.recipe} is {line.state}" for line in here if line.state in ("failed", "late", "not running")]
+    if ill:
+        raise ProcessError("; ".join(ill) + ".")
+    click.echo(f"the fleet runs; {len(here)} workers of this host are well")
 
 
 @fleet.command()
@@ -54,7 +61,12 @@ def status(as_json: bool) -> None:
 @click.option("--last", default=20, show_default=True, help="How many submissions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def journal(recipe: str, last: int, as_json: bool) -> None:
-    """Show what became of each nonce of RECIPE's topic."""
+    """Show what became of each nonce of RECIPE's topic; the same as `crucible workers journal`."""
+    show_journal(recipe, last, as_json)
+
+
+def show_journal(recipe: str, last: int, as_json: bool) -> None:
+    """Print the newest ``last`` submissions of ``recipe``, as a table or as JSON."""
     from rich.console import Console
     from rich.table import Table
 
@@ -82,39 +94,3 @@ def journal(recipe: str, last: int, as_json: bool) -> None:
         )
         table.add_row(*(str(cell) for cell in cells), row.reason or "")
     Console().print(table)
-
-
-def _message(desired: Any, actual: Any) -> str:
-    if actual is None:
-        return "no worker has started"
-    if desired and actual.refusal and actual.refused_generation == desired.generation:
-        return f"generation {desired.generation} refused: {actual.refusal}"
-    return str(actual.message)
-
-
-def _status(settings: Any) -> list[dict[str, Any]]:
-    from crucible.worker.deployment import journal_path, read_actual, read_desired
-    from crucible.worker.journal import read_journal
-
-    rows = []
-    for path in sorted((settings.fleet / "desired").glob("*.json")):
-        desired, actual = read_desired(settings, path.stem), read_actual(settings, path.stem)
-        submissions = read_journal(journal_path(settings, path.stem))
-        state = "not running" if actual is None or not actual.alive else actual.state
-        if actual is not None and not actual.alive and actual.state == "failed":
-            state = "failed"
-        served = f"{actual.generation if actual else 0} of {desired.generation if desired else 0}"
-        rows.append(
-            {
-                "recipe": path.stem,
-                "state": state,
-                "version": actual.model_version if actual else 0,
-                "bundle": (actual.bundle if actual else "")[:12],
-                "generation": served,
-                "last nonce": actual.last_nonce if actual else 0,
-                "last submission": submissions[-1].state if submissions else "none",
-                "seconds since heartbeat": round(actual.silence, 1) if actual and actual.alive else None,
-                "message": _message(desired, actual),
-            }
-        )
-    return rows

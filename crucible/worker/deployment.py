@@ -1,21 +1,25 @@
-"""Desired and actual state of a worker, as files: who should serve which bundle, and who does."""
+"""Desired and actual state of the workers: who should serve which bundle, and who does."""
 
 from __future__ import annotations
 
-import json
+import logging
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 
 from crucible.clock import SystemClock
 from crucible.errors import ProcessError, StoreError
-from crucible.process import write_json
 from crucible.settings import Settings
+from crucible.worker.fleet_database import FleetDatabase, open_database
+from crucible.worker.fleet_import import import_files, known_epoch
+from crucible.worker.host import host_id
 
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 BEAT_SECONDS = 2.0
@@ -24,12 +28,16 @@ BEAT_SECONDS = 2.0
 STALE_SECONDS = 10.0
 """A heartbeat older than this (real time) means that the worker does not run, or hangs."""
 
+SKEW_SECONDS = 30.0
+"""By how much another host's clock may differ from ours before its worker looks dead in a listing."""
+
 
 @dataclass(frozen=True)
 class Deployment:
     """What should be served.
 
     ``generation`` rises by one with every deployment, so that going back to an earlier bundle is a change too.
+    ``epoch_seconds`` is the topic's cadence in the clock's time; 0 until it is written, which fills it in.
     """
 
     recipe: str
@@ -40,6 +48,17 @@ class Deployment:
     topic_id: int
     wallet: str
     written_at: str
+    role: str = "inferer"
+    epoch_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A deployment, whether it should run at all, and how often a person has asked for a restart."""
+
+    deployment: Deployment
+    running: bool
+    restarts: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class Actual:
     pid, started : int, float
         Process id and its start time: together they identify a process, a pid alone does not.
     state : str
-        ``starting``, ``ready``, ``stopped`` or ``failed``.
+        ``starting``, ``standby`` (another host holds the lease), ``ready``, ``stopped`` or ``failed``.
     bundle, generation, model_version
         What is served; empty and 0 before anything is.
     refused_generation : int
@@ -66,6 +85,10 @@ class Actual:
         The last thing a person should know.
     refusal : str
         Why ``refused_generation`` could not be served.
+    host : str
+        Which host's worker this is; filled in when it is written.
+    accepted_at : float
+        Unix time of the last submission that the chain accepted; never goes back, 0 before the first.
     """
 
     recipe: str
@@ -81,10 +104,15 @@ class Actual:
     beat: float
     message: str
     refusal: str = ""
+    host: str = ""
+    accepted_at: float = 0.0
+    here: bool = True
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs and has reported lately."""
+        """Whether this very process still runs and has reported lately; of another host, only the latter is known."""
+        if not self.here:
+            return self.state not in ("stopped", "failed") and abs(self.silence) < STALE_SECONDS + SKEW_SECONDS
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -98,9 +126,8 @@ class Actual:
         return SystemClock().now().timestamp() - self.beat
 
 
-def desired_path(settings: Settings, recipe: str) -> Path:
-    """Return where the desired state of ``recipe`` is kept."""
-    return settings.fleet / "desired" / f"{recipe}.json"
+_DEPLOYMENT = tuple(field.name for field in fields(Deployment))
+_ACTUAL = tuple(field.name for field in fields(Actual) if field.name != "here")
 
 
 def journal_path(settings: Settings, recipe: str) -> Path:
@@ -109,35 +136,119 @@ def journal_path(settings: Settings, recipe: str) -> Path:
 
 
 def write_desired(settings: Settings, deployment: Deployment) -> None:
-    """Ask for ``deployment``; the fleet obeys it, now or when it starts."""
-    write_json(desired_path(settings, deployment.recipe), asdict(deployment))
+    """Ask for ``deployment``; the fleet obeys it, now or when it starts.
+
+    A recipe that a person has stopped stays stopped.
+
+    Raises
+    ------
+    StoreError
+        If the database refuses.
+    """
+    filled = _with_epoch(deployment)
+    database = _database(settings)
+    with database.transaction():
+        database.put("desired", ("recipe",), asdict(filled))
+        database.put("deployed", ("recipe", "generation"), asdict(filled))
+
+
+def deploy(settings: Settings, deployment: Deployment) -> Deployment:
+    """Ask for ``deployment`` under the next generation, whoever else deploys at this moment, and return it."""
+    database = _database(settings)
+    with database.transaction():
+        [(newest,)] = database.query("SELECT max(generation) FROM deployed WHERE recipe = ?", deployment.recipe)
+        numbered = replace(_with_epoch(deployment), generation=(newest or 0) + 1)
+        database.put("desired", ("recipe",), asdict(numbered))
+        database.put("deployed", ("recipe", "generation"), asdict(numbered))
+    return numbered
+
+
+def read_wanted(settings: Settings) -> list[Wanted]:
+    """Return every deployment that is asked for, also those that a person has stopped, by recipe."""
+    names = ", ".join(_DEPLOYMENT)
+    rows = _database(settings).query(f"SELECT {names}, running, restarts FROM desired ORDER BY recipe")
+    return [Wanted(_deployment(settings, row[:-2]), bool(row[-2]), int(row[-1])) for row in rows]
 
 
 def read_desired(settings: Settings, recipe: str) -> Deployment | None:
-    """Return what is asked for, or ``None``."""
-    return _read(desired_path(settings, recipe), Deployment)
+    """Return what is asked for, whether stopped or not, or ``None``."""
+    found = _select(settings, "desired", recipe=recipe)
+    return found[0] if found else None
+
+
+def desired_of(settings: Settings, wallet: str) -> list[Deployment]:
+    """Return what ``wallet`` should serve at present, by recipe; what a person has stopped is left out."""
+    return _select(settings, "desired", wallet=wallet, running=1)
+
+
+def history(settings: Settings, recipe: str) -> list[Deployment]:
+    """Return every deployment of ``recipe`` that was ever asked for, newest generation first."""
+    found = _select(settings, "deployed", recipe=recipe)
+    return sorted(found, key=lambda item: -item.generation)
+
+
+def set_running(settings: Settings, recipe: str, running: bool) -> None:
+    """Start or stop serving ``recipe``; it stays deployed."""
+    _database(settings).change("UPDATE desired SET running = ? WHERE recipe = ?", int(running), recipe)
+
+
+def ask_restart(settings: Settings, recipe: str) -> None:
+    """Have the worker of ``recipe`` ended and started again."""
+    _database(settings).change("UPDATE desired SET restarts = restarts + 1 WHERE recipe = ?", recipe)
+
+
+def remove_desired(settings: Settings, recipe: str) -> None:
+    """Ask for nothing any more; the history and the journal stay."""
+    _database(settings).change("DELETE FROM desired WHERE recipe = ?", recipe)
 
 
 def write_served(settings: Settings, deployment: Deployment) -> None:
-    """Remember what a worker serves, for a restart that finds the desired bundle unusable."""
-    path = settings.fleet / "served" / f"{deployment.recipe}.json"
-    if _read(path, Deployment) != deployment:
-        write_json(path, asdict(deployment))
+    """Remember what a worker of this host serves, for a restart that finds the desired bundle unusable."""
+    if read_served(settings, deployment.recipe) != deployment:
+        values = {"host": host_id(settings), **asdict(_with_epoch(deployment))}
+        _database(settings).put("served", ("host", "recipe"), values)
 
 
 def read_served(settings: Settings, recipe: str) -> Deployment | None:
-    """Return what was served last, or ``None``."""
-    return _read(settings.fleet / "served" / f"{recipe}.json", Deployment)
+    """Return what was served last on this host, or ``None``."""
+    found = _select(settings, "served", host=host_id(settings), recipe=recipe)
+    return found[0] if found else None
 
 
 def write_actual(settings: Settings, actual: Actual) -> None:
-    """Report what a worker does."""
-    write_json(settings.fleet / "actual" / f"{actual.recipe}.json", asdict(actual))
+    """Report what a worker does.
+
+    A database that refuses is logged, once per outage, and the report is lost: the next one says the same, and a worker
+    that submits must not end because nobody can be told.
+    """
+    filled = replace(actual, host=actual.host or host_id(settings))
+    values = {name: getattr(filled, name) for name in _ACTUAL}
+    try:
+        database = _database(settings)
+        database.put("actual", ("host", "recipe"), values, rising=("accepted_at",))
+        _outages.discard(database.name)
+    except StoreError as error:
+        if database.name not in _outages:
+            _LOG.error("a report is lost: %s", error)
+        _outages.add(database.name)
+
+
+_outages: set[str] = set()
+
+
+def read_actuals(settings: Settings, recipe: str) -> list[Actual]:
+    """Return the newest report of every host, newest first."""
+    here = host_id(settings)
+    rows = _database(settings).query(f"SELECT {', '.join(_ACTUAL)} FROM actual WHERE recipe = ?", recipe)
+    found = [Actual(**dict(zip(_ACTUAL, row, strict=True))) for row in rows]
+    return sorted((replace(item, here=item.host == here) for item in found), key=lambda item: -item.beat)
 
 
 def read_actual(settings: Settings, recipe: str) -> Actual | None:
-    """Return the newest report, or ``None`` where no worker ever ran."""
-    return _read(settings.fleet / "actual" / f"{recipe}.json", Actual)
+    """Return the report that counts, or ``None`` where no worker ever ran: of a ready host, else the newest."""
+    found = read_actuals(settings, recipe)
+    ready = [item for item in found if item.state == "ready" and item.alive]
+    return next(iter(ready or found), None)
 
 
 def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> Actual:
@@ -151,10 +262,14 @@ def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> A
     Raises
     ------
     ProcessError
-        If the worker refuses the bundle, or does not report it in time.
+        If the worker refuses the bundle, does not report it in time, or a person has stopped it.
     """
     deadline = time.monotonic() + timeout
     begun = SystemClock().now().timestamp()
+    wanted = {item.deployment.recipe: item for item in read_wanted(settings)}.get(deployment.recipe)
+    if wanted and not wanted.running:
+        name = deployment.recipe
+        raise ProcessError(f"{name} is stopped, so nobody serves it; start it with `crucible workers start {name}`.")
     while time.monotonic() < deadline:
         actual = read_actual(settings, deployment.recipe)
         if actual and (actual.alive or actual.beat >= begun):
@@ -175,10 +290,27 @@ def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> A
     )
 
 
-def _read(path: Path, kind: type[_T]) -> _T | None:
-    try:
-        return kind(**json.loads(path.read_text()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError) as error:  # TypeError: JSON, but not of this kind
-        raise StoreError(f"{path} is damaged ({error}); delete it and deploy again.") from error
+def _database(settings: Settings) -> FleetDatabase:
+    database = open_database(settings)
+    import_files(settings, database, host_id(settings))
+    return database
+
+
+def _select(settings: Settings, table: str, **where: object) -> list[Deployment]:
+    conditions = " AND ".join(f"{name} = ?" for name in where)
+    names = ", ".join(_DEPLOYMENT)
+    rows = _database(settings).query(
+        f"SELECT {names} FROM {table} WHERE {conditions} ORDER BY recipe, generation", *where.values()
+    )
+    return [_deployment(settings, row) for row in rows]
+
+
+def _deployment(settings: Settings, row: Sequence[Any]) -> Deployment:
+    found = Deployment(**dict(zip(_DEPLOYMENT, row, strict=True)))
+    ours = settings.bundles / found.bundle
+    # bundles are named by their content: another host's path that does not exist here means our copy of the same
+    return replace(found, bundle_path=str(ours)) if not Path(found.bundle_path).exists() and ours.exists() else found
+
+
+def _with_epoch(deployment: Deployment) -> Deployment:
+    return deployment if deployment.epoch_seconds > 0 else replace(deployment, epoch_seconds=known_epoch(deployment))

@@ -37,3 +37,15 @@ def hold(path: Path, otherwise: str) -> IO[str]:
         file.close()
         raise ProcessError(otherwise) from None
     return file
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock at ``path``; nothing is made or changed."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import psutil
 from crucible.chain.client import ChainClient, TopicInfo
 from crucible.chain.transaction import FeePolicy
 from crucible.chain.wakeup import wake_on_window
+from crucible.chain.wallet import Wallet
 from crucible.clock import SystemClock
 from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, ProcessError
 from crucible.market.feed import HASTY, LiveFeed
@@ -33,11 +35,16 @@ from crucible.worker.deployment import (
     write_actual,
     write_served,
 )
+from crucible.worker.fleet_database import open_database
+from crucible.worker.host import host_id
 from crucible.worker.introduction import introduce, open_wallet
 from crucible.worker.journal import Journal
+from crucible.worker.lease import LeaseKeeper, lease_seconds
 from crucible.worker.lock import hold
 from crucible.worker.predictor import Predictor, stored_warmup
 from crucible.worker.submitter import Submitter
+from crucible.worker.wallet_pins import pin_wallet
+from crucible.worker.worker_process import process_key
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS = 0.7  # what is under way may still finish; after that it is abandoned, and the journal knows
@@ -130,6 +137,24 @@ class Worker:
         serving = await self._first(desired)
         wallet = open_wallet(self._settings, desired.wallet)
         self._report(address=wallet.address, message="connecting")
+        database = open_database(self._settings)
+        await in_daemon_thread(pin_wallet, database, desired.wallet, wallet.address)
+        holder = f"{host_id(self._settings)}/{process_key(desired)}"
+        with LeaseKeeper(database, self._settings.chain_id, holder) as leases:
+            await self._await_lease(leases, desired)
+            await self._connected(wallet, serving, desired, leases)
+
+    async def _await_lease(self, leases: LeaseKeeper, desired: Deployment) -> None:
+        """Wait until this process may sign; until then it says that it stands by, and touches no chain."""
+        epoch = self._clock.wall_seconds(timedelta(seconds=desired.epoch_seconds))
+        leases.want(desired.wallet, desired.topic_id, lease_seconds(epoch, shared=bool(self._settings.fleet_database)))
+        while not leases.may_sign(desired.wallet, desired.topic_id):
+            if self._actual.state != "standby":
+                self._report(state="standby", message="another host holds the lease")
+            await asyncio.sleep(0.05)
+        self._report(state="starting", message="connecting")
+
+    async def _connected(self, wallet: Wallet, serving: _Serving, desired: Deployment, leases: LeaseKeeper) -> None:
         async with ChainClient(self._settings.grpc_url) as client:
             topic = await introduce(
                 client, wallet, self._settings, desired.topic_id,
@@ -143,6 +168,7 @@ class Worker:
                 submitter = Submitter(
                     client, wallet, journal, self._clock, topic=topic, chain_id=self._settings.chain_id,
                     block=serving.predictor.bundle.manifest.recipe.topic.cadence / topic.epoch_length, fee=self._fee,
+                    may_sign=lambda: leases.may_sign(desired.wallet, desired.topic_id),
                 )  # fmt: skip
                 await self._serve(client, submitter, topic, serving)
 
@@ -173,6 +199,8 @@ class Worker:
     async def _round(self, client: ChainClient, submitter: Submitter, topic: TopicInfo, serving: _Serving) -> None:
         for row in await submitter.settle():
             _LOG.info("nonce %d %s %s", row.nonce, row.state, row.reason or row.score or row.height or "")
+            if row.state == "included":
+                self._report(accepted_at=SystemClock().now().timestamp())
         await self._follow_desired(serving)
         height = await client.height()
         for nonce in await client.open_nonces(topic.id):

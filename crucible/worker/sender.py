@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from crucible.chain.client import ChainClient, Inclusion
 from crucible.chain.error_table import Kind, classify
 from crucible.chain.transaction import FeePolicy, inference, sign, unsigned
 from crucible.chain.wallet import Wallet
-from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, TxRejected, WalletError
+from crucible.errors import ChainError, LeaseNotHeld, NodeUnreachable, SequenceMismatch, TxRejected, WalletError
 from crucible.worker.journal import Journal, Row
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ class Sender:
         The chain's id.
     fee : FeePolicy
         What may be paid.
+    may_sign : callable
+        Whether this process may sign and send at this moment: whether it holds the lease.
 
     Attributes
     ----------
@@ -38,14 +41,16 @@ class Sender:
     """
 
     def __init__(
-        self, client: ChainClient, wallet: Wallet, journal: Journal, *, topic_id: int, chain_id: str, fee: FeePolicy
-    ) -> None:
+        self, client: ChainClient, wallet: Wallet, journal: Journal, *, topic_id: int, chain_id: str, fee: FeePolicy,
+        may_sign: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
         self._client = client
         self._wallet = wallet
         self._journal = journal
         self._topic_id = topic_id
         self._chain_id = chain_id
         self._fee = fee
+        self._may_sign = may_sign
         self._failed: dict[int, int] = {}
         self.why: dict[int, str] = {}
 
@@ -63,6 +68,8 @@ class Sender:
         ------
         ChainError
             If the chain would refuse it, or cannot be asked.
+        LeaseNotHeld
+            If another host may be submitting for this wallet.
         """
         assert row.value is not None
         account = await self._client.account(self._wallet.address)
@@ -72,6 +79,9 @@ class Sender:
         message = inference(self._wallet, self._topic_id, row.nonce, row.value)
         used = await self._client.simulate(unsigned(message, self._wallet, number))
         gas = int(used * _GAS_HEADROOM * _MORE_GAS ** self._failed.get(row.nonce, 0))
+        gas_price = await self._client.gas_price()
+        if not self._may_sign():
+            raise LeaseNotHeld(f"The lease of {self._wallet.address} in topic {self._topic_id} is not held here.")
         signed = sign(
             message,
             self._wallet,
@@ -79,7 +89,7 @@ class Sender:
             number=account.number,
             sequence=number,
             gas=gas,
-            fee=self._fee.amount(gas, await self._client.gas_price()),
+            fee=self._fee.amount(gas, gas_price),
             timeout_height=row.window_end,
         )
         return self._journal.move(
@@ -105,6 +115,9 @@ class Sender:
         """
         assert row.tx_content is not None
         assert row.tx_hash is not None
+        if not self._may_sign():
+            self.why[row.nonce] = "another host may be submitting: the lease is not held here"
+            return row
         try:
             await self._client.broadcast(row.tx_content, row.tx_hash)
         except SequenceMismatch as mismatch:

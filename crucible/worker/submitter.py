@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import Callable
 from datetime import timedelta
 
 from crucible.chain.client import ChainClient, TopicInfo
@@ -39,6 +40,8 @@ class Submitter:
         Length of a block in the clock's time.
     fee : FeePolicy
         What may be paid.
+    may_sign : callable
+        Whether this process may sign and send at this moment.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Submitter:
         chain_id: str,
         block: timedelta,
         fee: FeePolicy,
+        may_sign: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._address = wallet.address
@@ -59,7 +63,7 @@ class Submitter:
         self._clock = clock
         self._topic = topic
         self._block = block
-        self._sender = Sender(client, wallet, journal, topic_id=topic.id, chain_id=chain_id, fee=fee)
+        self._sender = Sender(client, wallet, journal, topic_id=topic.id, chain_id=chain_id, fee=fee, may_sign=may_sign)
         self._why = self._sender.why
         self._sent_at: dict[int, int] = {}
         self._failures = 0

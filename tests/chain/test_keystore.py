@@ -57,8 +57,8 @@ def test_the_command_shows_addresses_only(tmp_path, monkeypatch):
     from crucible.cli.wallet import wallet
 
     monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path))
-    made = CliRunner().invoke(wallet, ["create", "one", "--import"], input=WORDS + "\n")
-    listed = CliRunner().invoke(wallet, ["list"])
+    made = CliRunner().invoke(wallet, ["import", "one"], input=WORDS + "\n")
+    listed = CliRunner().invoke(wallet, ["ls"])
     shown = CliRunner().invoke(wallet, ["show", "one"])
     assert made.exit_code == listed.exit_code == shown.exit_code == 0, made.output
     assert "random passphrase was written" in made.output
@@ -92,7 +92,7 @@ def test_wallets_that_are_made_at_the_same_moment_share_one_passphrase(tmp_path)
 
 
 def test_an_empty_passphrase_file_never_encrypts_a_wallet(tmp_path):
-    (tmp_path / ".passphrase").touch()
+    (tmp_path / ".passphrase").touch(0o600)
     with pytest.raises(WalletError, match="is empty"):
         Keystore(tmp_path, {}).create("one")
     assert Keystore(tmp_path, {}).names() == []

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from secret_search import leaks
 
+from crucible.chain.keystore import Keystore
 from crucible.registry.models import alias_version, versions
 from crucible.registry.store import client
 from crucible.settings import Settings
@@ -112,6 +114,14 @@ def test_the_demo_goes_from_bars_to_scored_submissions(demo):
         assert float(held[row.nonce][row.address]) == pytest.approx(row.value)
         assert len(held[row.nonce]) == 5  # ours and four house competitors
     assert left == []
+
+
+def test_no_secret_of_a_wallet_is_anywhere_but_in_the_keystore(demo):
+    """In the journal, the fleet's database, Dagster's events and metadata, MLflow's store, any log, or the output."""
+    home, _, output, *_ = demo
+    assert leaks(home, Keystore(home / "data" / "keystore"), output) == []
+    kinds = [path.relative_to(home).parts[:2] for path in home.rglob("*") if path.is_file()]
+    assert {("data", "fleet"), ("data", "dagster"), ("mlruns", "mlflow.db")} <= set(kinds)
 
 
 def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig):

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from worker_world import BLOCK, NOW, SPEED, World
@@ -15,8 +20,8 @@ from crucible.settings import Settings
 
 
 @pytest.fixture
-def world(tmp_path, recipe, pytestconfig):
-    clock = ScaledClock.starting(NOW, SPEED)
+def world(tmp_path, recipe, pytestconfig, request):
+    clock = ScaledClock.starting(NOW, getattr(request, "param", SPEED))
     market = SimulatedMarket(("BTCUSDT",), NOW - timedelta(days=3), 1, plant(0.0, timedelta(minutes=5)))
     spec = topic_of(recipe, "testnet", BLOCK)
     with (
@@ -32,3 +37,24 @@ def world(tmp_path, recipe, pytestconfig):
             }
         )  # fmt: skip
         yield World(settings, recipe, node, pytestconfig.rootpath)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """The URL of a real server of this machine, on a socket in a folder of its own."""
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed: this DID NOT RUN")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "none").parent]
+    if not (found[-1] / "initdb").exists():
+        pytest.skip("no PostgreSQL server is installed: this DID NOT RUN")
+    with tempfile.TemporaryDirectory(prefix="pg") as name:  # the path of a socket must be short
+        folder = Path(name)
+        user = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
+        if user:
+            shutil.chown(folder, "nobody")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
+        create = [found[-1] / "initdb", "-D", folder / "data", "-U", "fleet", "-A", "trust", "--no-sync"]
+        subprocess.run(create, check=True, **quiet)
+        command = [found[-1] / "pg_ctl", "-D", folder / "data", "-w", "-o", f"-k {folder} -h '' -F", "start"]
+        subprocess.run(command, check=True, **quiet)
+        yield f"postgresql://fleet@/postgres?host={folder}"
+        subprocess.run([found[-1] / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"], check=True, **quiet)

@@ -51,7 +51,7 @@ def test_funded_registered_submitting_scored_and_swapped(world):
 
         result = CliRunner(env=world.settings.environment()).invoke(_fleet(), ["status", "--json"])
         [status] = json.loads(result.output)
-        assert (status["state"], status["generation"]) == ("ready", "4 of 5")
+        assert (status["state"], status["generation"], status["wanted_generation"]) == ("ready", 4, 5)
 
         second = world.start("fleet", "run")
         output = second.communicate(timeout=20)[0]
