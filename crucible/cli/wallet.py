@@ -34,14 +34,23 @@ def create(name: str, importing: bool) -> None:
 
 
 @wallet.command("list")
-def list_() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
     """List the wallets' names and addresses."""
+    import json
+
     from crucible.chain.keystore import Keystore
     from crucible.settings import Settings
 
     keystore = Keystore(Settings.load().keystore)
-    for name in keystore.names():
-        click.echo(f"{name}  {keystore.address(name)}")
+    found = [{"name": name, "address": keystore.address(name)} for name in keystore.names()]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for row in found:
+        click.echo(f"{row['name']}  {row['address']}")
+    if not found:
+        click.echo(f"There is no wallet in {keystore.folder}; make one with: crucible wallet create NAME")
 
 
 @wallet.command()
