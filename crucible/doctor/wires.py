@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from crucible.doctor.finding import Finding
@@ -15,8 +16,13 @@ from crucible.recipe import load_recipe
 from crucible.settings import Settings
 from crucible.venue import split_source
 
+if TYPE_CHECKING:
+    from crucible.market.source import Source
+
 DEADLINE = 3.0
-"""Seconds for everything together; what has not answered by then does not answer."""
+"""Seconds for each endpoint, all at once; what has not answered by then does not answer."""
+
+_GRACE = 0.5  # so that a check can tell its own reason
 
 SKEW_SECONDS = 5.0
 """A clock that differs by more makes predictions from bars that have not closed."""
@@ -31,26 +37,51 @@ Check = Callable[[], list[Finding]]
 
 
 def examine_wires(settings: Settings, deadline: float = DEADLINE) -> Iterator[Finding]:
-    """Yield how the endpoints in ``settings`` answer, within ``deadline`` seconds, whatever hangs."""
-    until = time.monotonic() + deadline
+    """Yield how the endpoints in ``settings`` answer, each within ``deadline`` seconds, whatever hangs."""
+    # what has to be imported is imported before the clock runs: a busy machine is not a silent exchange
+    exchange, refused = _open_exchange(settings, deadline)
+    import websockets.sync.client  # noqa: F401
+
     checks: list[tuple[str, Check]] = [
-        ("exchange", lambda: _exchange(settings, deadline)),
-        ("node", lambda: [_node(settings, deadline)]),
+        ("node", lambda: [_reach_node(settings, deadline)]),
         ("websocket", lambda: [_websocket(settings, deadline)]),
         ("topic list", lambda: [_topics(settings, deadline)]),
     ]
+    if exchange is not None:
+        checks.insert(0, ("exchange", lambda: _exchange(settings, exchange)))
     if settings.faucet_url:
         checks.append(("faucet", lambda: [_faucet(settings, deadline)]))
-    running = [(name, *_start(check)) for name, check in checks]
+    for name, found in _together(checks, deadline):
+        if name != "node" or found[0].state != "well":
+            yield from found
+            continue
+        # somebody listens, so the client's libraries are worth the two seconds that their import takes
+        import crucible.chain.client  # noqa: F401
+
+        for _, answered in _together([("node", lambda: [asyncio.run(_ask_node(settings, deadline))])], deadline):
+            yield from answered
+    yield from refused
+
+
+def _together(checks: list[tuple[str, Check]], deadline: float) -> Iterator[tuple[str, list[Finding]]]:
+    until = time.monotonic() + deadline + _GRACE
+    running = [(name, *_start(name, check)) for name, check in checks]
     for name, thread, found in running:
         thread.join(max(until - time.monotonic(), 0.0))
         # a name server that hangs holds its thread; nobody waits for it
-        yield from list(found) or [_silent(name, f"It did not answer within {deadline:.0f} s")]
+        yield name, list(found) or [_silent(name, f"It did not answer within {deadline:.0f} s")]
 
 
-def _start(check: Check) -> tuple[threading.Thread, list[Finding]]:
+def _start(name: str, check: Check) -> tuple[threading.Thread, list[Finding]]:
     found: list[Finding] = []
-    thread = threading.Thread(target=lambda: found.extend(check()), daemon=True)
+
+    def run() -> None:
+        try:
+            found.extend(check())
+        except CrucibleError as error:
+            found.append(_silent(name, str(error)))
+
+    thread = threading.Thread(target=run, name=f"doctor-{name}", daemon=True)
     thread.start()
     return thread, found
 
@@ -59,7 +90,8 @@ def _silent(name: str, why: str) -> Finding:
     return Finding(name, "broken", f"{why.rstrip('.')}.", _MENDS.get(name, "crucible doctor --offline"))
 
 
-def _exchange(settings: Settings, deadline: float) -> list[Finding]:
+def _open_exchange(settings: Settings, deadline: float) -> tuple[Source | None, list[Finding]]:
+    """Return the first source of the first valid recipe, or why there is none."""
     from crucible.market.source import Retry, open_source
 
     name = "binance"
@@ -71,36 +103,38 @@ def _exchange(settings: Settings, deadline: float) -> list[Finding]:
         name = split_source(data.sources[0], data.symbol)[0]
         break
     try:
-        source = open_source(name, settings.exchange_url, settings.allora_key, Retry(attempts=1, timeout=deadline))
-        before = settings.clock.now()
-        theirs = source.now()
-        ours = before + (settings.clock.now() - before) / 2
+        retry = Retry(attempts=1, timeout=deadline)
+        return open_source(name, settings.exchange_url, settings.allora_key, retry), []
     except CrucibleError as error:
-        return [
-            _silent("exchange", str(error)),
-            Finding("clock", "skipped", "Without an exchange there is no clock to compare."),
-        ]
-    where = settings.exchange_url or name
-    skew = (ours - theirs).total_seconds()
-    speed = 1.0 / max(settings.clock.wall_seconds(ours - before) / max((ours - before).total_seconds(), 1e-9), 1e-9)
+        return None, [_silent("exchange", str(error))]
+
+
+def _exchange(settings: Settings, source: Source) -> list[Finding]:
+    try:
+        begun, before = time.monotonic(), settings.clock.now()
+        theirs = source.now()
+        after, seconds = settings.clock.now(), time.monotonic() - begun
+    except CrucibleError as error:
+        without = Finding("clock", "skipped", "Without an exchange there is no clock to compare with.")
+        return [_silent("exchange", str(error)), without]
+    skew = (before + (after - before) / 2 - theirs).total_seconds()
     told = f"It is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the exchange's."
-    clock = Finding("clock", "well", told)
-    if abs(skew) > SKEW_SECONDS * max(speed, 1.0):
+    # half of what asking took is not known; in a world that runs faster it is that much more of its seconds
+    if abs(skew) > max(SKEW_SECONDS, (after - before).total_seconds() / 2 + SKEW_SECONDS):
         clock = Finding("clock", "broken", told, "sudo timedatectl set-ntp true")
-    return [Finding("exchange", "well", f"{where} answers."), clock]
+    else:
+        clock = Finding("clock", "well", told)
+    where = settings.exchange_url or source.name
+    return [Finding("exchange", "well", f"{where} answers after {seconds:.1f} s."), clock]
 
 
-def _node(settings: Settings, deadline: float) -> Finding:
+def _reach_node(settings: Settings, deadline: float) -> Finding:
     parts = urlsplit(settings.grpc_url.split(",")[0])
-    # the client's libraries take two seconds to import, which is wasted where nobody listens
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 443), timeout=deadline):
-            pass
-        return asyncio.run(_ask_node(settings, deadline))
+            return Finding("node", "well", f"{settings.grpc_url} listens.")
     except OSError as error:
         return _silent("node", f"{settings.grpc_url} cannot be reached: {error.strerror or error}")
-    except CrucibleError as error:
-        return _silent("node", str(error))
 
 
 async def _ask_node(settings: Settings, deadline: float) -> Finding:
