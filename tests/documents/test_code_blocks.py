@@ -129,15 +129,22 @@ def test_the_tutorial_does_what_it_says(desk):
             if piece.hand:
                 by_hand[piece.hand](desk)
             elif piece.language == "sh" and not piece.test:
-                said[piece.text.splitlines()[0]] = desk.type(piece.text)
+                first = piece.text.splitlines()[0]
+                said[first] = desk.type(piece.text)
+                for _ in range(3):
+                    # as a person does who looks again a moment later
+                    if first != "crucible status" or ("ready v1" in said[first] and "scored" in said[first]):
+                        break
+                    time.sleep(5)
+                    said[first] = desk.type(piece.text)
     text = "\n".join(said.values())
     for words in (
         "my_first version 1 is valid", "0 broken", "77", " new bars", '"gates"', "challenger", "ready v1", "scored",
         "every hash agrees",
     ):  # fmt: skip
         assert words in text, words
-    assert "ready v1" in said["crucible status"]
-    assert "scored" in said["crucible status"]
+    assert "ready v1" in said["crucible status"], said["crucible status"]
+    assert "scored" in said["crucible status"], said["crucible status"]
 
 
 def test_the_readme_does_what_it_says(desk):
