@@ -44,7 +44,7 @@ check: $(STAMP) ## Format, lint, types, import contracts
 	$(BIN)/lint-imports
 
 docs: $(STAMP) ## The docs site, into site/, offline
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "site/index.html"
 
 test: $(STAMP) ## The whole suite, offline
