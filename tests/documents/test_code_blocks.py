@@ -61,7 +61,7 @@ class Desk:
     def type(self, text):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text], cwd=self.folder, env=self.environ, capture_output=True, text=True,
-            timeout=100, check=False,
+            timeout=200, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         return done.stdout
@@ -112,15 +112,15 @@ def deploy(desk):
     from crucible.stages import deploy_champion
 
     settings = desk.settings
-    deploy_champion(settings, find_recipe(settings.recipes, NAME))
-    deadline = time.monotonic() + 60
+    deploy_champion(settings, find_recipe(settings.recipes, NAME), patience=200)
+    deadline = time.monotonic() + 120
     while not any(row.state == "scored" for row in read_journal(journal_path(settings, NAME))):
-        assert time.monotonic() < deadline, "no submission was scored within a minute"
+        assert time.monotonic() < deadline, "no submission was scored"
         time.sleep(0.2)
 
 
 @pytest.mark.processes
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)  # a minute on an idle machine
 def test_the_tutorial_does_what_it_says(desk):
     said = {}
     by_hand = {"materialise": materialise, "deploy": deploy}
@@ -147,6 +147,7 @@ def test_the_tutorial_does_what_it_says(desk):
     assert "scored" in said["crucible status"], said["crucible status"]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", ["README.md", "docs/how-to/go-live-on-testnet.md", "docs/how-to/back-up-and-move.md"])
 def test_a_page_does_what_it_says(desk, page):
     blocks = [piece for piece in pieces(desk.root / page) if piece.language == "sh" and not piece.test]
