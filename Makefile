@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 export CRUCIBLE_SHARED := $(abspath $(SHARED))
 
-.PHONY: help install demo demo-real up test check bench prove lock clean
+.PHONY: help install demo demo-real up test check docs bench prove lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ check: $(STAMP) ## Format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(STAMP) ## The docs site, into site/, offline
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
 
 test: $(STAMP) ## The whole suite, offline
 	$(BIN)/pytest

@@ -2,10 +2,15 @@
 
 Order of precedence: an environment variable, then ``<home>/data/endpoints.json`` (written while ``crucible up`` or
 ``crucible demo`` runs, removed when it stops), then the default. Nothing else in Crucible reads the environment.
+
+``CRUCIBLE_NETWORK`` (or ``--network``) decides between them: ``testnet`` and ``mainnet`` mean the public networks,
+whatever runs here; ``local`` means what runs here, and is refused if nothing does; without it, what runs here counts,
+and else testnet.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +23,23 @@ from crucible.errors import SettingsError
 from crucible.topics.catalogue import Network
 
 CHAIN_IDS: dict[Network, str] = {"testnet": "allora-testnet-1", "mainnet": "allora-mainnet-1"}
+
+LOCAL = "local"
+"""The network that runs in this home; it has the topic ids of whichever network it was started for."""
+
+PUBLIC: dict[Network, dict[str, str]] = {
+    "testnet": {
+        "grpc_url": "grpc+https://allora-grpc.testnet.allora.network:443",
+        "websocket_url": "wss://allora-rpc.testnet.allora.network/websocket",
+        "faucet_url": "https://faucet.testnet.allora.run",
+    },
+    "mainnet": {
+        "grpc_url": "grpc+https://allora-grpc.mainnet.allora.network:443",
+        "websocket_url": "wss://allora-rpc.mainnet.allora.network/websocket",
+        "faucet_url": "",
+    },
+}
+"""The public networks' endpoints."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +54,7 @@ class Settings:
     recipes: Path
     """The folder of recipe files."""
     network: Network = "testnet"
-    """Which of a recipe's topic ids is meant."""
+    """Which of a recipe's topic ids is meant. The variable (and ``--network``) may also say ``local``."""
     clock_text: str = "system"
     """See :mod:`crucible.clock`. (Environment: ``CRUCIBLE_CLOCK``.)"""
     exchange_url: str = ""
@@ -63,6 +85,8 @@ class Settings:
     """The Dagster UI, while it runs."""
     mlflow_url: str = ""
     """The MLflow UI, while it runs."""
+    confirm: str = ""
+    """The word ``mainnet`` here says that signing and deploying there is meant, in place of typing it."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -81,14 +105,12 @@ class Settings:
         env = os.environ if environ is None else environ
         home = Path(env.get("CRUCIBLE_HOME", ".")).resolve()
         values: dict[str, Any] = {"home": home, "recipes": Path(env.get("CRUCIBLE_RECIPES", "recipes")).resolve()}
-        values |= _read_endpoints(home / "data" / "endpoints.json")
+        values |= _endpoints(env.get("CRUCIBLE_NETWORK", ""), home / "data" / "endpoints.json")
         for item in fields(cls):
             name = "CRUCIBLE_CLOCK" if item.name == "clock_text" else f"CRUCIBLE_{item.name.upper()}"
-            if item.name not in ("home", "recipes") and name in env:
+            if item.name not in ("home", "recipes", "network") and name in env:
                 values[item.name] = env[name]
         settings = cls(**values)
-        if settings.network not in CHAIN_IDS:
-            raise SettingsError(f"CRUCIBLE_NETWORK is {settings.network!r}; it must be testnet or mainnet.")
         parse_clock(settings.clock_text)
         return settings
 
@@ -174,6 +196,20 @@ class Settings:
         values = asdict(self)
         values["clock"] = values.pop("clock_text")
         return {f"CRUCIBLE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _endpoints(wanted: str, path: Path) -> dict[str, Any]:
+    """Return what the word for a network, or what runs here, says about endpoints."""
+    if wanted in CHAIN_IDS:
+        return {"network": wanted, **PUBLIC[wanted]}
+    if wanted not in ("", LOCAL):
+        near = difflib.get_close_matches(wanted, [*CHAIN_IDS, LOCAL], n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise SettingsError(f"CRUCIBLE_NETWORK is {wanted!r}; it must be local, testnet or mainnet{hint}")
+    running = _read_endpoints(path)
+    if wanted == LOCAL and not running:
+        raise SettingsError("No local network runs in this home; start one with `crucible up`, in another terminal.")
+    return running
 
 
 def _read_endpoints(path: Path) -> dict[str, Any]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from crucible import __version__
+from crucible.cli.completion import complete_recipes
+from crucible.cli.confirm import guard
 from crucible.errors import CrucibleError
 
 # command -> the module of this package that defines it under the same name (with _ for -), and its one-line help;
 # the help stands here so that `crucible --help` imports nothing
 _COMMANDS = {
+    "init": ("init", "Write a recipe: which topic, how much history, which wallet."),
+    "doctor": ("doctor", "Check everything, and say how to mend what is broken."),
+    "status": ("status", "Every recipe at one look: bars, verdict, champion, worker, score."),
     "demo": ("demo", "Bars to scored submissions, from nothing, in one command."),
     "up": ("up", "Run everything until Ctrl-C: Dagster, MLflow, exchange, localnet, fleet."),
     "recipe": ("recipe", "Check and show recipes."),
@@ -33,7 +40,12 @@ _COMMANDS = {
     "practice": ("practice", "Serve a simulated or replayed exchange on loopback."),
     "network": ("network", "The network's topic mechanism: check it against vectors."),
     "localnet": ("localnet", "Serve a local Allora network on loopback."),
+    "backup": ("backup", "Save all state as one file, and bring it back."),
+    "completion": ("completion", "Print the completion script of a shell."),
 }
+
+
+_NETWORK = "CRUCIBLE_NETWORK"
 
 
 class _LazyGroup(click.Group):
@@ -45,7 +57,16 @@ class _LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"crucible.cli.{_COMMANDS[name][0]}")
         command: click.Command = getattr(module, name.replace("-", "_"))
+        guard(name, command)
+        complete_recipes(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # click's own would import every command to read its help
+        names = [
+            CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -55,10 +76,27 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+@click.option(
+    "--network", type=click.Choice(["local", "testnet", "mainnet"]),
+    help="Which network is meant; by default what `crucible up` runs here, else testnet. What signs or deploys on "
+    "mainnet asks first.",
+)  # fmt: skip
 @click.pass_context
-def crucible(ctx: click.Context, debug: bool) -> None:
+def crucible(ctx: click.Context, debug: bool, network: str | None) -> None:
     """Build, prove, promote and run machine-learning workers for the Allora Network."""
     ctx.obj = {"debug": debug}
+    if network is not None:
+        # the environment is where settings come from, here and in child processes
+        before = os.environ.get(_NETWORK)
+        os.environ[_NETWORK] = network
+        ctx.call_on_close(lambda: _put_back(before))
+
+
+def _put_back(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(_NETWORK, None)
+    else:
+        os.environ[_NETWORK] = before
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,7 +108,8 @@ def main(argv: list[str] | None = None) -> int:
     debug = "--debug" in arguments
     code: Any = 0
     try:
-        code = crucible.main(args=[item for item in arguments if item != "--debug"], standalone_mode=False)
+        wanted = [item for item in arguments if item != "--debug"]
+        code = crucible.main(args=wanted, prog_name="crucible", standalone_mode=False)
     except CrucibleError as error:
         if debug:
             raise

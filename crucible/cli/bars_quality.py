@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target", required=False)
-def check(target: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: every month, and the checks that it failed.")
+def check(target: str | None, as_json: bool) -> None:
     """Judge every stored month of TARGET (of everything, without one); exit 1 if one fails.
 
     A month that fails is put into quarantine: kept, listed, and not served. The results are JSON in data/quality/,
@@ -35,11 +37,21 @@ def check(target: str | None) -> None:
     if not wanted or not any(store.files(series) for series in wanted):
         raise DataError("No bars are stored so far; try `crucible bars backfill btc_usd_5min`.")
     failed = 0
+    rows: list[dict[str, object]] = []
     for series in wanted:
-        reports = inspect_with_progress(settings, series, store.manifests(series))
+        reports = inspect_with_progress(settings, series, store.manifests(series), quiet=as_json)
         failed += sum(not report.passed for report in reports)
+        rows += [
+            {"series": str(series), "month": item.month, "bars": item.rows, "failed": list(item.failed)}
+            for item in reports
+        ]
+        if as_json:
+            continue
         click.echo(f"{series}: {len(reports)} months, {sum(report.passed for report in reports)} passed")
-    click.echo(f"page: {settings.quality / 'index.html'}")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        click.echo(f"page: {settings.quality / 'index.html'}")
     if failed:
         raise DataError(f"{failed} months failed and are in quarantine; see `crucible bars ls`.")
 
@@ -74,8 +86,10 @@ def accept(series: str, month: str, reason: str) -> None:
     click.echo(f"{owner} {month}: {report.rows} bars are served again")
 
 
-def inspect_with_progress(settings: Settings, series: Series, months: Iterable[str]) -> list[MonthReport]:
-    """Judge months with a progress bar, and say what was put into quarantine."""
+def inspect_with_progress(
+    settings: Settings, series: Series, months: Iterable[str], *, quiet: bool = False
+) -> list[MonthReport]:
+    """Judge months with a progress bar, and say what was put into quarantine, unless ``quiet``."""
     from crucible.bar_stages import inspect_bars
 
     wanted = list(months)
@@ -84,7 +98,7 @@ def inspect_with_progress(settings: Settings, series: Series, months: Iterable[s
     with progress_bar(f"{series}: checks") as progress:
         reports = inspect_bars(settings, series, wanted, progress)
     for report in reports:
-        if not report.passed:
+        if not report.passed and not quiet:
             first = f", first at {report.suspects[0][0]}" if report.suspects else ""
             click.echo(f"in quarantine: {series} {report.month}: {', '.join(report.failed)} failed{first}")
     return reports

@@ -10,13 +10,16 @@ import click
 @click.option("--version", "number", type=int, help="Which version (default: @challenger).")
 @click.option("--override", metavar="REASON", help="Promote in spite of the verdict; the reason is kept as a tag.")
 @click.option("--list", "listing", is_flag=True, help="List the versions instead.")
-def promote(recipe: str, number: int | None, override: str | None, listing: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
+def promote(recipe: str, number: int | None, override: str | None, listing: bool, as_json: bool) -> None:
     """Move @champion of RECIPE's model to a version. The deploy sensor does the rest.
 
     Going back is promoting an older version.
 
     Example: crucible promote btc_usd_5min --version 2 --override "newest one drifts"
     """
+    import json
+
     from rich.console import Console
     from rich.table import Table
 
@@ -30,6 +33,10 @@ def promote(recipe: str, number: int | None, override: str | None, listing: bool
         found = versions(settings, recipe)
         if not found:
             raise RegistryError(f"Model {recipe} has no versions; materialise `challenger` of that recipe first.")
+        if as_json:
+            rows = [{"version": one.number, "aliases": list(one.aliases), "tags": dict(one.tags)} for one in found]
+            click.echo(json.dumps(rows, indent=2))
+            return
         table = Table("version", "aliases", "candidate", "grade", "verdict", "bundle", title=recipe)
         for version in found:
             tags = [version.tags.get(name, "") for name in ("candidate", "grade", "verdict", "bundle_sha256")]

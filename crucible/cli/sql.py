@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import click
@@ -10,7 +12,8 @@ import click
 
 @click.command()
 @click.argument("query", required=False)
-def sql(query: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, times as ISO 8601.")
+def sql(query: str | None, as_json: bool) -> None:
     """Run QUERY, or list the views if there is none.
 
     Example: crucible sql "SELECT symbol, count(*) FROM bars GROUP BY 1"
@@ -34,7 +37,15 @@ def sql(query: str | None) -> None:
             result = connection.sql(query or "SELECT view_name, column_count FROM duckdb_views() WHERE NOT internal")
         except duckdb.Error as error:
             raise DataError(f"{str(error).splitlines()[0]} (views: {', '.join(views)})") from error
+        if as_json:
+            rows = result.to_arrow_table().to_pylist() if result else []
+            click.echo(json.dumps(rows, indent=2, default=_plain))
+            return
         click.echo(str(result or "done"))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _datasets(bars: Path, features: Path, evaluations: Path) -> Iterator[tuple[str, list[Path]]]:

@@ -22,6 +22,7 @@ _STEPS = {
     "bars": "bars fetched from the exchange",
     "bars_expectations": "bars checked by Great Expectations",
     "features": "features computed in DuckDB",
+    "features_audits": "features audited: look-ahead, parity",
     "features_expectations": "features checked by Great Expectations",
     "walk_forward": "candidates fitted, purged walk-forward",
     "evaluation": "scorecard and gates, logged to MLflow",

@@ -1,0 +1,1 @@
+"""All state of a home as one archive, and back."""
