@@ -1,0 +1,62 @@
+"""Decimals as the chain writes and bounds them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from allora_sdk.rpc_client.dec_canonical import canonicalize_dec
+
+from crucible.localnet.abci import emissions
+
+SMALLEST, LARGEST = Decimal("1e-40"), Decimal("1e40")
+
+
+def decimal_text(value: float) -> str:
+    """Return ``value`` as the chain writes it: 2.5e-07 is ``2.5E-7``."""
+    return str(canonicalize_dec(float(value)))
+
+
+def canonical(text: str) -> str:
+    """Return decimal ``text`` as the chain would write it.
+
+    Raises
+    ------
+    Refusal
+        emissions 26 if it is no decimal.
+    """
+    try:
+        return str(canonicalize_dec(text))
+    except (ValueError, ArithmeticError) as error:
+        raise emissions(26, f"{text[:80]!r} is no decimal: validation failed") from error
+
+
+def bounded(text: str) -> float:
+    """Return the number that ``text`` states; the chain takes 0 and sizes from 1e-40 to 1e40.
+
+    Raises
+    ------
+    Refusal
+        emissions 26 for anything else.
+    """
+    try:
+        value = Decimal(text)
+    except ArithmeticError as error:
+        raise emissions(26, f"{text[:80]!r} is no decimal: validation failed") from error
+    if not value.is_finite() or (value and not SMALLEST <= abs(value) <= LARGEST):
+        raise emissions(26, "value is out of bounds: validation failed")
+    return float(value)
+
+
+def whole(text: str) -> int:
+    """Return the positive amount, in uallo, that ``text`` states.
+
+    Raises
+    ------
+    Refusal
+        emissions 52 if it is no whole number, 51 if it is not above 0.
+    """
+    if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 77:  # sdk.Int holds 256 bits
+        raise emissions(52, f"{text[:80]!r} is no whole number: invalid value")
+    if int(text) <= 0:
+        raise emissions(51, "received zero amount")
+    return int(text)
