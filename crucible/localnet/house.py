@@ -140,7 +140,7 @@ class House:
         except (aiohttp.ClientError, TimeoutError, LookupError) as error:
             # a house actor that cannot see the market sits this out and tries again at the next block
             self._done.discard(mark)
-            _LOG.warning("house %s of topic %d waits: %s", mark[0], mark[1], error or type(error).__name__)
+            _LOG.warning("house %s of topic %d waits: %s", mark[0], mark[1], str(error) or type(error).__name__)
 
     def _generator(self, topic: Topic, nonce: Nonce, place: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, topic.spec.id, nonce.height, place])

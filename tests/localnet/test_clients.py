@@ -110,7 +110,7 @@ def test_an_unknown_method_answers_unimplemented(node):
         channel = Channel(host, int(port))
         try:
             with pytest.raises(GRPCError) as caught:
-                await e.QueryServiceStub(channel).get_total_stake(e.GetTotalStakeRequest())
+                await e.QueryServiceStub(channel).get_latest_regret_std_norm(e.GetLatestRegretStdNormRequest())
             return caught.value.status
         finally:
             channel.close()

@@ -34,6 +34,13 @@ def wait_file(path, process, seconds=30):
     return json.loads(path.read_text())
 
 
+def scored(state_file):
+    if not state_file.exists():
+        return []
+    [topic] = json.loads(state_file.read_text())["topics"]
+    return [nonce for nonce in topic["nonces"].values() if nonce["scores"]]
+
+
 @pytest.mark.processes
 def test_house_actors_play_and_a_second_start_continues(tmp_path, pytestconfig):
     clock = ScaledClock.starting(NOW, 600.0)
@@ -44,17 +51,21 @@ def test_house_actors_play_and_a_second_start_continues(tmp_path, pytestconfig):
         ready = wait_file(tmp_path / "ready.json", process)
         assert ready["chain_id"] == "allora-testnet-1"
         assert ready["topics"] == [77]
-        time.sleep(5)
+        state_file = tmp_path / "data" / "localnet" / "state.json"
+        deadline = time.monotonic() + 40
+        while len(scored(state_file)) < 2:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
         output = process.communicate(timeout=5)[0]
         assert process.returncode == 0, output
         assert time.monotonic() - started < 2.5
-        state = json.loads((tmp_path / "data" / "localnet" / "state.json").read_text())
+        state = json.loads(state_file.read_text())
         nonces = state["topics"][0]["nonces"].values()
-        scored = [nonce for nonce in nonces if nonce["scores"]]
-        assert len(scored) >= 2, output
-        assert all(len(nonce["scores"]) == 4 for nonce in scored)
+        assert len(scored(state_file)) >= 2, output
+        assert all(len(nonce["scores"]) == 4 for nonce in scored(state_file))
         assert all(nonce["time"] % 300 == 0 for nonce in nonces)
         (tmp_path / "ready.json").unlink()
         again = launch(pytestconfig.rootpath, tmp_path, *arguments, clock=clock.text(), exchange=exchange.url)
