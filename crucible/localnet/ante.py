@@ -9,6 +9,7 @@ from allora_sdk.rpc_client.protos.cosmos.crypto.secp256k1 import PubKey
 from allora_sdk.rpc_client.protos.cosmos.tx.v1beta1 import AuthInfo, SignDoc, TxBody, TxRaw
 
 from crucible.localnet.abci import sdk
+from crucible.localnet.decoding import refuse_ill_typed
 from crucible.localnet.fee_market import FeeMarket
 from crucible.localnet.keys import address_of, verifies
 from crucible.localnet.ledger import DENOM, Ledger
@@ -73,6 +74,8 @@ def decode(content: bytes, *, house: bool = False) -> Transaction:
         transaction = Transaction(raw, body, auth, hashlib.sha256(content).hexdigest().upper(), content, house)
         if len(auth.signer_infos) != 1 or len(raw.signatures) != 1 or not body.messages:
             raise ValueError("one signer and at least one message are needed")
+        refuse_ill_typed(body)
+        refuse_ill_typed(auth)
         # read now, so that damaged parts are a decoding error
         for part in ("public", "fee", "gas_limit", "sequence"):
             getattr(transaction, part)

@@ -15,7 +15,7 @@ from crucible.localnet.events import Event, typed
 from crucible.localnet.faults import Faults
 from crucible.localnet.fee_market import FeeMarket
 from crucible.localnet.ledger import DENOM, Account, Ledger
-from crucible.localnet.mempool import LARGEST_MEMPOOL, TxResult, parse_messages, signer_of
+from crucible.localnet.mempool import LARGEST_MEMPOOL, TxResult, parse_messages, run_message, signer_of
 from crucible.localnet.messages import topic_id_of
 from crucible.localnet.module import Module
 from crucible.localnet.settlement import settle_nonce
@@ -159,7 +159,7 @@ class Core:
         messages = parse_messages(ante.decode(content))
         context = self._context(self.height + 1)
         for handler, message in messages:
-            handler.run(context, message)
+            run_message(handler, context, message)
         return sum(handler.gas for handler, _ in messages)
 
     def step(self, time: float) -> list[Event]:
@@ -239,7 +239,7 @@ class Core:
                     self._fail_by_fault(message, wanted)
                 if used > wanted:
                     raise _out_of_gas(wanted, used)
-                handler.run(context, message)
+                run_message(handler, context, message)
             except Refusal as refusal:
                 log = f"failed to execute message; message index: {position}: {refusal.log}"
                 return self._result(transaction, refusal, log, min(used, wanted))

@@ -9,6 +9,7 @@ from allora_sdk.rpc_client.dec_canonical import canonicalize_dec
 from crucible.localnet.abci import emissions
 
 SMALLEST, LARGEST = Decimal("1e-40"), Decimal("1e40")
+_LONGEST = 200  # characters; the chain keeps 34 digits
 
 
 def decimal_text(value: float) -> str:
@@ -22,8 +23,9 @@ def canonical(text: str) -> str:
     Raises
     ------
     Refusal
-        emissions 26 if it is no decimal.
+        emissions 26 if it is no decimal, or out of bounds.
     """
+    bounded(text)
     try:
         return str(canonicalize_dec(text))
     except (ValueError, ArithmeticError) as error:
@@ -38,11 +40,14 @@ def bounded(text: str) -> float:
     Refusal
         emissions 26 for anything else.
     """
+    if not text.isascii() or "_" in text or len(text) > _LONGEST:
+        raise emissions(26, f"{text[:80]!r} is no decimal: validation failed")
     try:
         value = Decimal(text)
     except ArithmeticError as error:
         raise emissions(26, f"{text[:80]!r} is no decimal: validation failed") from error
-    if not value.is_finite() or (value and not SMALLEST <= abs(value) <= LARGEST):
+    # copy_abs does not round, and so does not overflow either
+    if not value.is_finite() or (value and not SMALLEST <= value.copy_abs() <= LARGEST):
         raise emissions(26, "value is out of bounds: validation failed")
     return float(value)
 

@@ -80,7 +80,7 @@ FAULTS: dict[str, FaultKind] = {
             "node-behind", "chain", "queries answer as if the newest blocks were not there", "blocks", 5.0,
             by_count=False,
         ),
-        FaultKind("halted", "chain", "no blocks; the missed ones are never made", by_count=False),
+        FaultKind("halted", "chain", "no blocks; afterwards whole epochs that passed are left out", by_count=False),
         FaultKind("halted-burst", "chain", "no blocks; afterwards all missed ones at once", by_count=False),
         FaultKind("clock-ahead", "chain", "block times are ahead", "seconds", 30.0, by_count=False),
         FaultKind("clock-behind", "chain", "block times are behind", "seconds", 30.0, by_count=False),

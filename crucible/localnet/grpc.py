@@ -12,6 +12,7 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
 from crucible.localnet.core import Core
+from crucible.localnet.decoding import refuse_ill_typed
 from crucible.localnet.emissions import emissions_methods
 from crucible.localnet.query_chain import ChainQueries
 
@@ -39,6 +40,7 @@ class Service:
                 return
             try:
                 request = await stream.recv_message()
+                refuse_ill_typed(request)
             except (GRPCError, asyncio.CancelledError, OSError):
                 raise
             except Exception as error:  # the decoder's own errors are of many kinds

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from crucible.localnet.abci import sdk
+from crucible.localnet.abci import Refusal, sdk
 from crucible.localnet.ante import Transaction
-from crucible.localnet.context import Handler
+from crucible.localnet.context import Context, Handler
+from crucible.localnet.decoding import refuse_ill_typed
 from crucible.localnet.events import Event
 from crucible.localnet.messages import HANDLERS
+
+_LOG = logging.getLogger(__name__)
 
 LARGEST_MEMPOOL = 5_000
 """Transactions: CometBFT's default."""
@@ -57,11 +61,29 @@ def parse_messages(transaction: Transaction) -> Parsed:
             raise sdk(2, f"unable to resolve type URL {item.type_url[:80]}: tx parse error")
         try:
             message = handler.parse(item.value)
+            refuse_ill_typed(message)
             handler.signer(message)
         except Exception as error:  # whatever the decoder stumbles over, it is the sender's doing
             raise sdk(2, f"{type(error).__name__} in {item.type_url}: tx parse error") from error
         found.append((handler, message))
     return found
+
+
+def run_message(handler: Handler, context: Context, message: Any) -> None:
+    """Run one message.
+
+    Raises
+    ------
+    Refusal
+        The handler's own, or, as the chain recovers from a panic, undefined 111222 for whatever it did not foresee.
+    """
+    try:
+        handler.run(context, message)
+    except Refusal:
+        raise
+    except Exception as error:
+        _LOG.exception("a message handler failed")
+        raise Refusal("undefined", 111222, f"recovered: {type(error).__name__}: panic") from error
 
 
 def signer_of(messages: Parsed) -> str:
