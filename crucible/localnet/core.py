@@ -11,6 +11,7 @@ from crucible.localnet import ante, topic_clock
 from crucible.localnet.abci import Refusal, emissions, sdk
 from crucible.localnet.ante import Transaction
 from crucible.localnet.context import Context
+from crucible.localnet.decimals import payable
 from crucible.localnet.events import Event, typed
 from crucible.localnet.faults import Faults
 from crucible.localnet.fee_market import FeeMarket
@@ -197,7 +198,7 @@ class Core:
         for topic, nonce in due:
             settlement = settle_nonce(topic, nonce, self.height, rewards.get(str(topic.spec.id), 0.0))
             messages += settlement.events
-            self.module.treasury -= int(sum(sum(paid.values()) for paid in nonce.rewards.values()))
+            self.module.treasury -= payable(sum(sum(paid.values()) for paid in nonce.rewards.values()))
             for address, amount in settlement.liquid.items():
                 self.ledger.credit(address, amount)
         return messages

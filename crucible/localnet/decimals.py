@@ -9,12 +9,19 @@ from allora_sdk.rpc_client.dec_canonical import canonicalize_dec
 from crucible.localnet.abci import emissions
 
 SMALLEST, LARGEST = Decimal("1e-40"), Decimal("1e40")
+_EXACT = 1e15  # below it a float is the whole number that it prints
 _LONGEST = 200  # characters; the chain keeps 34 digits
 
 
 def decimal_text(value: float) -> str:
     """Return ``value`` as the chain writes it: 2.5e-07 is ``2.5E-7``."""
-    return str(canonicalize_dec(float(value)))
+    whole_number = float(value).is_integer() and abs(value) < _EXACT
+    return str(canonicalize_dec(str(int(value)) if whole_number else float(value)))
+
+
+def payable(amount: float) -> int:
+    """Return the whole uallo that are paid of ``amount``: those that its text in an event has, which a float rounds."""
+    return int(Decimal(decimal_text(amount)))
 
 
 def canonical(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from betterproto2 import Message
@@ -16,7 +16,8 @@ def refuse_ill_typed(message: Message) -> None:
 
     A number that was sent with the wire type of a packed list, for example, arrives as a list.
     """
-    for name, scalar, many in _declared(type(message)):
+    kind: Any = type(message)
+    for name, scalar, many in _declared(kind):
         value = getattr(message, name)
         for item in value if many and isinstance(value, list) else [value]:
             if isinstance(item, Message):
@@ -25,10 +26,10 @@ def refuse_ill_typed(message: Message) -> None:
                 raise ValueError(f"{type(message).__name__}.{name} has the wrong wire type")
 
 
-@lru_cache(maxsize=512)
-def _declared(kind: type) -> tuple[tuple[str, type | None, bool], ...]:
+@cache
+def _declared(kind: Any) -> tuple[tuple[str, type | None, bool], ...]:
     rows: list[tuple[str, Any, bool]] = []
-    for item in fields(kind):  # type: ignore[arg-type]
+    for item in fields(kind):
         text = str(item.type)
         many = text.startswith("list[")
         rows.append((item.name, _SCALARS.get(text.removeprefix("list[").removesuffix("]")), many))

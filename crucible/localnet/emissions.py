@@ -19,15 +19,21 @@ Method = tuple[Callable[[Any], Any], type, type]
 
 def emissions_methods(core: Core) -> dict[str, Method]:
     """Return the query methods by path."""
-    named: dict[str, Callable[[Any], Any]] = {}
-    for queries in (TopicQueries(core), WindowQueries(core), ScoreQueries(core), StakeQueries(core)):
-        named |= queries.methods()
+    named = named_queries(core)
     # every other query is known and says so: grpclib's own answer to an unknown path is not understood by its client
     every = {name: named.get(name, _unimplemented(name)) for name in _query_names()}
     return {
         f"/emissions.v10.QueryService/{name}": (answer, getattr(e, f"{name}Request"), getattr(e, f"{name}Response"))
         for name, answer in every.items()
     }
+
+
+def named_queries(core: Core) -> dict[str, Callable[[Any], Any]]:
+    """Return the queries that are answered, by name."""
+    named: dict[str, Callable[[Any], Any]] = {}
+    for queries in (TopicQueries(core), WindowQueries(core), ScoreQueries(core), StakeQueries(core)):
+        named |= queries.methods()
+    return named
 
 
 def _query_names() -> list[str]:

@@ -148,6 +148,8 @@ class House:
     async def _submit_inferences(self, topic: Topic, nonce: Nonce) -> None:
         spec = topic.spec
         closes = await self._closes(spec, nonce.time, _BARS)
+        if not self.core.topics[spec.id].worker_window_open(nonce.height, self.core.height + 1):
+            return  # the exchange took too long
         for place, (key, skill) in enumerate(self._workers):
             predicted = skill.predict(closes, self._generator(topic, nonce, place))
             value = closes[-1] * math.exp(predicted) if spec.target == "price" else predicted
@@ -195,7 +197,9 @@ class House:
                 truth = math.log(truth / before[-1])
             else:
                 scale *= truth
-        method = topic.spec.loss_method  # read late: it may have changed since the window opened
+        if not self.core.topics[spec.id].reputer_window_open(nonce.height, self.core.height + 1):
+            return
+        method = self.core.topics[spec.id].spec.loss_method  # read late: it may have changed since the window opened
         losses = {name: _log_loss(method, truth, value, scale) for name, value in nonce.network.items()}
         for key in self._reputers:
             bundle = bundles.write_losses(spec.id, nonce.height, key.address, losses)

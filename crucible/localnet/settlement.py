@@ -16,7 +16,7 @@ from betterproto2 import Message
 
 from crucible.errors import MechanismError
 from crucible.localnet import bundles
-from crucible.localnet.decimals import decimal_text
+from crucible.localnet.decimals import decimal_text, payable
 from crucible.localnet.topic import Nonce, Topic
 from crucible.network.actors import Actors
 from crucible.network.epoch import EpochResult, infer, settle
@@ -246,9 +246,9 @@ def _pay(topic: Topic, nonce: Nonce, events: list[Message], height: int) -> dict
     for kind, rewards in nonce.rewards.items():
         for address, reward in rewards.items():
             if kind == "reputer":
-                _compound(topic, address, int(reward))
+                _compound(topic, address, payable(reward))
             else:
-                liquid[address] = liquid.get(address, 0) + int(reward)
+                liquid[address] = liquid.get(address, 0) + payable(reward)
         events.append(
             e.EventRewardsSettled(
                 actor_type=ACTOR_TYPES[kind], topic_id=topic.spec.id, block_height=nonce.height,

@@ -421,7 +421,8 @@ def test_counts_and_seconds_run_out_and_nonsense_is_refused():
     now[0] = 110.0
     assert faults.active("rpc-503") is None
     for asked in (
-        {"name": "nothing"}, {"name": "halted", "count": 3}, {"name": "rpc-503", "count": 0}, {"name": "rpc-503", "topic": 7},
+        {"name": "nothing"}, {"name": "halted", "count": 3}, {"name": "rpc-503", "count": 0},
+        {"name": "rpc-503", "topic": 7},
         {"name": "rpc-503", "value": 2}, {"name": "fee-spike", "value": -1}, {"name": "rpc-503", "seconds": 0},
     ):  # fmt: skip
         with pytest.raises(SettingsError):

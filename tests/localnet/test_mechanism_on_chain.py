@@ -10,6 +10,7 @@ from chain_world import chain, done, key, kinds, payload, register, report, run,
 
 from crucible.localnet import bundles
 from crucible.localnet.core import Core
+from crucible.localnet.decimals import payable
 from crucible.localnet.state import restore, save
 from crucible.network.epoch import step
 from crucible.network.inputs import EpochInputs
@@ -163,12 +164,12 @@ def test_workers_are_paid_in_coin_and_reputers_in_stake(played):
     paid = [nonce.rewards for nonce in topic.nonces.values() if nonce.rewards]
     assert len(paid) >= 4
     for worker in WORKERS:
-        earned = sum(int(rewards["inferer"].get(worker.address, 0)) for rewards in paid)
+        earned = sum(payable(rewards["inferer"].get(worker.address, 0.0)) for rewards in paid)
         account = core.ledger.accounts[worker.address]
         fees = account.sequence * 3_000_000 + 200 + 10 * (account.sequence - 1)
         assert account.balance == 10**18 - fees + earned
     for reputer in REPUTERS:
-        earned = sum(int(rewards["reputer"].get(reputer.address, 0)) for rewards in paid)
+        earned = sum(payable(rewards["reputer"].get(reputer.address, 0.0)) for rewards in paid)
         assert topic.stakes[reputer.address] == 50_000 + earned
     given = sum(sum(part.values()) for rewards in paid for part in rewards.values())
     assert given == pytest.approx(12 * core.module.block_emission * len(paid))  # the only topic gets all

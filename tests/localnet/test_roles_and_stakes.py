@@ -8,6 +8,7 @@ from allora_sdk.rpc_client.protos.cosmos.staking.v1beta1 import MsgDelegate
 from allora_sdk.rpc_client.protos.emissions import v10 as e
 from chain_world import FUNDS, SPEC, chain, done, key, kinds, payload, register, report, run, signed, stake, step_to
 
+from crucible.localnet.decimals import payable
 from crucible.localnet.keys import GENESIS_VALIDATOR
 
 OWNER, WORKER, REPUTER, FRIEND = (key(name) for name in ("owner", "worker", "reputer", "friend"))
@@ -151,7 +152,7 @@ def test_delegated_stake_counts_shares_rewards_and_comes_back(core):
                 done(core, REPUTER, report(REPUTER, nonce, losses))
     step_to(core, 90)
     topic = core.topics[77]
-    earned = sum(int(nonce.rewards.get("reputer", {}).get(REPUTER.address, 0)) for nonce in topic.nonces.values())
+    earned = sum(payable(nonce.rewards.get("reputer", {}).get(REPUTER.address, 0.0)) for nonce in topic.nonces.values())
     pot = topic.delegate_rewards[REPUTER.address][FRIEND.address]
     assert earned > 0
     assert topic.stakes[REPUTER.address] == 30_000 + earned - pot
