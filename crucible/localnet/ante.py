@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from allora_sdk.rpc_client.protos.cosmos.crypto.secp256k1 import PubKey
 from allora_sdk.rpc_client.protos.cosmos.tx.v1beta1 import AuthInfo, SignDoc, TxBody, TxRaw
@@ -19,7 +20,7 @@ from crucible.localnet.ledger import DENOM, Ledger
 class Transaction:
     """A decoded transaction; ``raw`` keeps the bytes that were signed, never re-encoded ones.
 
-    ``house`` transactions are not hit by faults.
+    ``house`` transactions are not hit by faults. ``parsed`` keeps the decoded messages between CheckTx and delivery.
     """
 
     raw: TxRaw
@@ -28,6 +29,7 @@ class Transaction:
     hash: str
     content: bytes
     house: bool = False
+    parsed: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def fee(self) -> int:

@@ -54,6 +54,8 @@ def parse_messages(transaction: Transaction) -> Parsed:
     Refusal
         sdk 2 for an unknown type, or bytes that are no such message.
     """
+    if transaction.parsed:
+        return transaction.parsed
     found: Parsed = []
     for item in transaction.body.messages:
         handler = HANDLERS.get(item.type_url)
@@ -66,6 +68,7 @@ def parse_messages(transaction: Transaction) -> Parsed:
         except Exception as error:  # whatever the decoder stumbles over, it is the sender's doing
             raise sdk(2, f"{type(error).__name__} in {item.type_url}: tx parse error") from error
         found.append((handler, message))
+    transaction.parsed.extend(found)
     return found
 
 

@@ -12,7 +12,7 @@ from crucible.localnet import bundles
 from crucible.localnet.abci import emissions, plain
 from crucible.localnet.admission import join
 from crucible.localnet.context import Context, check_signed
-from crucible.localnet.decimals import bounded, canonical
+from crucible.localnet.decimals import canonical
 from crucible.localnet.topic import Nonce
 from crucible.localnet.worker_payload import MALFORMED, NOT_PERMITTED
 
@@ -21,11 +21,11 @@ NOT_ENOUGH_STAKE = 17
 
 def insert_reputer_payload(context: Context, message: InsertReputerPayloadRequest) -> None:
     """Take a loss bundle for a nonce whose ground truth is due."""
-    bundle, height = _validated(message.reputer_value_bundle)
+    bundle, height, size = _validated(message.reputer_value_bundle)
     known = context.topics.get(bundle.topic_id)
     if known is not None and not context.whitelists.may_repute(known, bundle.reputer):
         raise emissions(NOT_PERMITTED, f"{bundle.reputer}: reputer is not permitted to submit payload")
-    if len(bytes(bundle)) > context.module.largest_message:
+    if size > context.module.largest_message:
         raise emissions(MALFORMED, "message is too large: validation failed")
     topic = context.topic(bundle.topic_id, 6)
     if height in topic.worker_nonces():
@@ -59,21 +59,28 @@ def insert_reputer_payload(context: Context, message: InsertReputerPayloadReques
     )
 
 
-def _validated(wrapped: InputReputerValueBundle | None) -> tuple[InputValueBundle, int]:
-    """Return a bundle that is sound in itself, and its nonce."""
+def _validated(wrapped: InputReputerValueBundle | None) -> tuple[InputValueBundle, int, int]:
+    """Return a bundle that is sound in itself, its nonce, and how many bytes were signed."""
     bundle = wrapped.value_bundle if wrapped else None
     request = bundle.reputer_request_nonce if bundle else None
     if not wrapped or not bundle or not request or not request.reputer_nonce or not bundle.inferer_values:
         raise emissions(MALFORMED, "reputer value bundle is invalid: validation failed")
-    again = InputValueBundle.parse(bytes(bundle))
-    again.combined_value, again.naive_value = canonical(again.combined_value), canonical(again.naive_value)
-    for item in _valued(again):
-        item.value = canonical(item.value)
-        bounded(item.value)
-    bounded(again.combined_value)
-    bounded(again.naive_value)
-    check_signed(bundle.reputer, wrapped.pubkey, wrapped.signature, bytes(again))
-    return bundle, request.reputer_nonce.block_height
+    again = bundle
+    if any(canonical(text) != text for text in _texts(bundle)):
+        again = InputValueBundle.parse(bytes(bundle))
+        again.combined_value, again.naive_value = canonical(again.combined_value), canonical(again.naive_value)
+        for item in _valued(again):
+            item.value = canonical(item.value)
+    signed = bytes(again)
+    check_signed(bundle.reputer, wrapped.pubkey, wrapped.signature, signed)
+    return bundle, request.reputer_nonce.block_height, len(signed)
+
+
+def _texts(bundle: InputValueBundle) -> Iterator[str]:
+    yield bundle.combined_value
+    yield bundle.naive_value
+    for item in _valued(bundle):
+        yield item.value
 
 
 def _valued(bundle: InputValueBundle) -> Iterator[Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from allora_sdk.rpc_client.protos.emissions.v10 import (
     EventInsertForecasterPayload,
     EventInsertInfererPayload,
@@ -35,8 +38,8 @@ def insert_worker_payload(context: Context, message: InsertWorkerPayloadRequest)
     known = context.topics.get(bundle.topic_id)
     if known is not None and not context.whitelists.may_work(known, bundle.worker):
         raise emissions(NOT_PERMITTED, f"{bundle.worker}: worker is not permitted to submit payload")
-    height = _validated(bundle)
-    if len(bytes(bundle)) > context.module.largest_message:
+    height, size = _validated(bundle)
+    if size > context.module.largest_message:
         raise emissions(MALFORMED, "message is too large: validation failed")
     topic = context.topic(bundle.topic_id, 6)
     if height not in topic.worker_nonces():
@@ -58,8 +61,8 @@ def insert_worker_payload(context: Context, message: InsertWorkerPayloadRequest)
         _take_forecast(context, topic, topic.nonces[height], bundle.worker, inner.forecast)
 
 
-def _validated(bundle: InputWorkerDataBundle) -> int:
-    """Return the nonce of a bundle that is sound in itself."""
+def _validated(bundle: InputWorkerDataBundle) -> tuple[int, int]:
+    """Return the nonce of a bundle that is sound in itself, and how many bytes were signed."""
     inner = bundle.inference_forecasts_bundle
     height = bundle.nonce.block_height if bundle.nonce else 0
     if not inner or height <= 0 or (inner.inference is None and inner.forecast is None):
@@ -70,21 +73,27 @@ def _validated(bundle: InputWorkerDataBundle) -> int:
         raise emissions(MALFORMED, "inference does not match the bundle: validation failed")
     if forecast and (forecast.forecaster, forecast.topic_id, forecast.block_height) != expected:
         raise emissions(MALFORMED, "forecast does not match the bundle: validation failed")
-    check_signed(bundle.worker, bundle.pubkey, bundle.inferences_forecasts_bundle_signature, _canonical(inner))
-    return height
+    signed = _canonical(inner)
+    check_signed(bundle.worker, bundle.pubkey, bundle.inferences_forecasts_bundle_signature, signed)
+    return height, len(signed)
 
 
 def _canonical(bundle: InputInferenceForecastBundle) -> bytes:
     # the chain verifies what it would encode itself, so text that it would write otherwise does not verify
-    again = InputInferenceForecastBundle.parse(bytes(bundle))
-    if again.inference:
-        again.inference.value = canonical(again.inference.value)
-        for item in again.inference.values:
+    again = bundle
+    if any(canonical(item.value) != item.value for item in _valued(bundle)):
+        again = InputInferenceForecastBundle.parse(bytes(bundle))
+        for item in _valued(again):
             item.value = canonical(item.value)
-    if again.forecast:
-        for element in again.forecast.forecast_elements:
-            element.value = canonical(element.value)
     return bytes(again)
+
+
+def _valued(bundle: InputInferenceForecastBundle) -> Iterator[Any]:
+    if bundle.inference:
+        yield bundle.inference
+        yield from bundle.inference.values
+    if bundle.forecast:
+        yield from bundle.forecast.forecast_elements
 
 
 def _take_inference(context: Context, topic: Topic, nonce: Nonce, worker: str, inference: InputInference) -> None:
