@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from allora_sdk.rpc_client.protos.cosmos.crypto.secp256k1 import PubKey
 from allora_sdk.rpc_client.protos.cosmos.tx.v1beta1 import AuthInfo, SignDoc, TxBody, TxRaw
 
 from crucible.localnet.abci import sdk
+from crucible.localnet.decoding import refuse_ill_typed
+from crucible.localnet.fee_market import FeeMarket
 from crucible.localnet.keys import address_of, verifies
 from crucible.localnet.ledger import DENOM, Ledger
-
-GAS_PRICE = 10
-"""The fee market's price, uallo per unit of gas."""
 
 
 @dataclass(frozen=True)
 class Transaction:
-    """A decoded transaction; ``raw`` keeps the bytes that were signed, never re-encoded ones."""
+    """A decoded transaction; ``raw`` keeps the bytes that were signed, never re-encoded ones.
+
+    ``house`` transactions are not hit by faults. ``parsed`` keeps the decoded messages between CheckTx and delivery.
+    """
 
     raw: TxRaw
     body: TxBody
     auth: AuthInfo
     hash: str
-    size: int
+    content: bytes
+    house: bool = False
+    parsed: list[Any] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def fee(self) -> int:
         """The fee in uallo."""
-        amounts = self.auth.fee.amount if self.auth.fee else []
-        return sum(int(coin.amount) for coin in amounts if coin.denom == DENOM)
+        amounts = [coin.amount for coin in self.auth.fee.amount if coin.denom == DENOM] if self.auth.fee else []
+        if not all(amount.isascii() and amount.isdigit() and len(amount) < 78 for amount in amounts):
+            raise ValueError("a fee is no whole number")
+        return sum(int(amount) for amount in amounts)
 
     @property
     def gas_limit(self) -> int:
@@ -49,27 +56,39 @@ class Transaction:
         return self.auth.signer_infos[0].sequence
 
 
-def decode(content: bytes) -> Transaction:
+LARGEST_TRANSACTION = 1_048_576
+"""Bytes: CometBFT's ``max_tx_bytes``."""
+
+
+def decode(content: bytes, *, house: bool = False) -> Transaction:
     """Decode transaction bytes.
 
     Raises
     ------
     Refusal
-        sdk 2 if they are no transaction with one signer and at least one message.
+        sdk 2 if they are no transaction with one signer and at least one message, sdk 21 if they are too many.
     """
+    if len(content) > LARGEST_TRANSACTION:
+        raise sdk(21, f"tx size {len(content)} exceeds {LARGEST_TRANSACTION}: tx too large")
     try:
         raw = TxRaw.parse(content)
         body, auth = TxBody.parse(raw.body_bytes), AuthInfo.parse(raw.auth_info_bytes)
-        transaction = Transaction(raw, body, auth, hashlib.sha256(content).hexdigest().upper(), len(content))
+        transaction = Transaction(raw, body, auth, hashlib.sha256(content).hexdigest().upper(), content, house)
         if len(auth.signer_infos) != 1 or len(raw.signatures) != 1 or not body.messages:
             raise ValueError("one signer and at least one message are needed")
-        transaction.public  # noqa: B018 -- decodes the key now, so that a damaged one is a decoding error
+        refuse_ill_typed(body)
+        refuse_ill_typed(auth)
+        # read now, so that damaged parts are a decoding error
+        for part in ("public", "fee", "gas_limit", "sequence"):
+            getattr(transaction, part)
     except Exception as error:
         raise sdk(2, f"tx parse error: {error}") from error
     return transaction
 
 
-def check(ledger: Ledger, transaction: Transaction, signer: str, *, chain_id: str, height: int) -> None:
+def check(
+    ledger: Ledger, transaction: Transaction, signer: str, *, chain_id: str, height: int, market: FeeMarket
+) -> None:
     """Run the ante checks against ``ledger``; on success take the fee and raise the sequence.
 
     Parameters
@@ -78,6 +97,8 @@ def check(ledger: Ledger, transaction: Transaction, signer: str, *, chain_id: st
         The address that the messages name.
     height : int
         The block that the transaction would be in.
+    market : FeeMarket
+        What gas costs.
 
     Raises
     ------
@@ -111,12 +132,12 @@ def check(ledger: Ledger, transaction: Transaction, signer: str, *, chain_id: st
             f"signature verification failed; please verify account number ({account.number}), sequence "
             f"({account.sequence}) and chain-id ({chain_id}): unauthorized",
         )
-    required = transaction.gas_limit * GAS_PRICE
+    required = market.required(transaction.gas_limit)
     if transaction.fee < required or not transaction.gas_limit:
         raise sdk(
             13,
-            f"got: {transaction.fee}{DENOM} required: {required}{DENOM}, minGasPrice: {GAS_PRICE}.000000000000000000"
-            f"{DENOM}, gas: {transaction.gas_limit}: insufficient fee",
+            f"got: {transaction.fee}{DENOM} required: {required}{DENOM}, minGasPrice: {market.text}{DENOM}, gas: "
+            f"{transaction.gas_limit}: insufficient fee",
         )
     if not ledger.debit(signer, transaction.fee):
         raise sdk(

@@ -19,8 +19,8 @@ from allora_sdk.rpc_client.protos.cosmos.tx.v1beta1 import (
 )
 from allora_sdk.rpc_client.protos.google.protobuf import Any as Wrapped
 
-from crucible.localnet.ante import GAS_PRICE
 from crucible.localnet.core import Core
+from crucible.localnet.fee_market import GAS_PRICE
 from crucible.localnet.keys import Key
 from crucible.localnet.ledger import DENOM
 
@@ -46,10 +46,16 @@ def sign_transaction(
 
 
 def submit(core: Core, key: Key, message: Any) -> str:
-    """Sign ``message`` with the account's pending sequence and broadcast it; return why it was refused, or ``""``."""
+    """Sign ``message`` with the account's pending sequence and broadcast it; return why it was refused, or ``""``.
+
+    Faults do not hit it, and it pays what the fee market asks.
+    """
     account = core.pending_account(key.address)
-    content = sign_transaction(key, message, chain_id=core.chain_id, number=account.number, sequence=account.sequence)
-    _, refusal = core.broadcast(content)
+    content = sign_transaction(
+        key, message, chain_id=core.chain_id, number=account.number, sequence=account.sequence,
+        fee=core.market.required(_GAS),
+    )  # fmt: skip
+    _, refusal = core.broadcast(content, house=True)
     return refusal.log if refusal else ""
 
 

@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar
 
 from crucible.clock import Clock, SystemClock
 from crucible.localnet.core import Core
-from crucible.localnet.house import House
+from crucible.localnet.house import Cast, House
+from crucible.localnet.keys import GENESIS_VALIDATOR
 from crucible.localnet.node import Node
 from crucible.localnet.topic import TopicSpec
 
@@ -31,16 +32,16 @@ class EmbeddedLocalnet:
         Real time by default.
     exchange_url : str
         With one, house actors play.
-    competitors : int
-        How many.
+    competitors, forecasters, reputers : int
+        How many of each; without ``exchange_url`` none.
     folder : Path, optional
         Where the state is saved.
 
     Attributes
     ----------
     core : Core
-        The chain; its ``faults`` may be set at any time.
-    grpc_url, websocket_url, faucet_url, api_url : str
+        The chain; faults are switched with ``core.faults.arm`` and ``core.faults.clear`` at any time.
+    grpc_url, websocket_url, faucet_url, api_url, control_url : str
         Where it is reached, once entered.
     """
 
@@ -48,6 +49,7 @@ class EmbeddedLocalnet:
     websocket_url: str
     faucet_url: str
     api_url: str
+    control_url: str
 
     def __init__(
         self,
@@ -57,6 +59,8 @@ class EmbeddedLocalnet:
         clock: Clock | None = None,
         exchange_url: str = "",
         competitors: int = 4,
+        forecasters: int = 0,
+        reputers: int = 1,
         folder: Path | None = None,
         chain_id: str = "allora-testnet-1",
     ) -> None:
@@ -64,7 +68,9 @@ class EmbeddedLocalnet:
         for spec in topics:
             self.core.add_topic(spec)
         self.node = Node(self.core, clock or SystemClock(), block_seconds, folder=folder)
-        self._house = House(self.core, exchange_url, competitors, seed=1) if exchange_url else None
+        self.core.add_validator(GENESIS_VALIDATOR)
+        cast = Cast(competitors, forecasters, reputers)
+        self._house = House(self.core, exchange_url, cast, seed=1) if exchange_url else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="localnet", daemon=True)
         self._blocks: asyncio.Task[None] | None = None
@@ -90,7 +96,7 @@ class EmbeddedLocalnet:
 
     def step(self, time: float | None = None) -> None:
         """Make one block now, at ``time`` or one block interval (at least a second) after the last one."""
-        self._run(self.node.make_block(time if time is not None else self.core.time + (self.node.block_seconds or 1.0)))
+        self._run(self.node.step() if time is None else self.node.make_block(time))
 
     async def _start(self) -> None:
         await self.node.__aenter__()

@@ -1,4 +1,7 @@
-"""House actors: competitors with simple strategies, and a reputer that reads the truth from the exchange."""
+"""House actors: competitors of given skill, forecasters, and reputers that read the truth from the exchange.
+
+They transact as everybody does, with signed transactions through CheckTx.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,14 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import numpy as np
-from allora_sdk.rpc_client.dec_canonical import canonicalize_dec
 from allora_sdk.rpc_client.protos.emissions import v3, v9
 from allora_sdk.rpc_client.protos.emissions import v10 as e
 
+from crucible.localnet import bundles
 from crucible.localnet.client import sign_bundle, submit
 from crucible.localnet.core import Core
+from crucible.localnet.decimals import decimal_text
+from crucible.localnet.house_skills import Competitor, Forecaster, competitors, forecasters
 from crucible.localnet.keys import Key
 from crucible.localnet.topic import Nonce, Topic, TopicSpec
 
@@ -25,37 +30,19 @@ _STAKE = 10**18
 _SMALLEST_LOSS = 1e-18  # a perfect forecast has no logarithm
 _BARS = 24
 
-Strategy = Callable[[np.ndarray, np.random.Generator], float]
 
+@dataclass(frozen=True)
+class Cast:
+    """How many house actors play on every topic."""
 
-def _momentum(closes: np.ndarray, generator: np.random.Generator) -> float:
-    return 0.1 * float(np.log(closes[-1] / closes[-4]))
-
-
-def _reversal(closes: np.ndarray, generator: np.random.Generator) -> float:
-    return -0.1 * float(np.log(closes[-1] / closes[-2]))
-
-
-def _zero(closes: np.ndarray, generator: np.random.Generator) -> float:
-    return 0.0
-
-
-def _noise(closes: np.ndarray, generator: np.random.Generator) -> float:
-    return float(generator.normal(0, np.diff(np.log(closes)).std()))
-
-
-STRATEGIES: tuple[tuple[str, Strategy], ...] = (
-    ("zero", _zero),
-    ("momentum", _momentum),
-    ("reversal", _reversal),
-    ("noise", _noise),
-)
-"""Predicted log return from closes, oldest first; each competitor has one."""
+    competitors: int = 4
+    forecasters: int = 0
+    reputers: int = 1
 
 
 @dataclass
 class House:
-    """Plays the house actors of every topic.
+    """Plays the house actors of every topic that has a market.
 
     Parameters
     ----------
@@ -63,31 +50,36 @@ class House:
         The chain that they transact on.
     exchange_url : str
         Base URL of an exchange with Binance's kline API.
-    competitors : int
-        How many competitors each topic has.
+    cast : Cast
+        How many.
     seed : int
-        Of keys and of the noisy competitor.
+        Of keys and of noise. What an actor says depends on it, on the actor, the topic and the nonce only.
     """
 
     core: Core
     exchange_url: str
-    competitors: int
+    cast: Cast
     seed: int
     _done: set[tuple[str, int, int]] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._generator = np.random.default_rng(self.seed)
-        self._reputer = Key.from_name("reputer", self.seed)
-        self._workers = [
-            (Key.from_name(f"competitor {number}", self.seed), STRATEGIES[number % len(STRATEGIES)][1])
-            for number in range(self.competitors)
+        self._workers: list[tuple[Key, Competitor]] = [
+            (Key.from_name(f"competitor {number}", self.seed), skill)
+            for number, skill in enumerate(competitors(self.cast.competitors))
         ]
+        self._forecasters: list[tuple[Key, Forecaster]] = [
+            (Key.from_name(f"forecaster {number}", self.seed), skill)
+            for number, skill in enumerate(forecasters(self.cast.forecasters))
+        ]
+        names = ["reputer", *(f"reputer {number}" for number in range(1, self.cast.reputers))]
+        self._reputers = [Key.from_name(name, self.seed) for name in names[: self.cast.reputers]]
 
     async def __aenter__(self) -> House:
         """Fund everybody and open a connection to the exchange."""
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
-        for key in [self._reputer, *(key for key, _ in self._workers)]:
+        workers = [key for key, _ in [*self._workers, *self._forecasters]]
+        for key in [*self._reputers, *workers]:
             if key.address not in self.core.ledger.accounts:
                 self.core.fund(key.address, _FUNDS)
         return self
@@ -102,6 +94,8 @@ class House:
     def after_block(self) -> None:
         """Let everybody act on the block that was just made; never blocks the chain."""
         for topic in list(self.core.topics.values()):
+            if not topic.spec.symbol:
+                continue
             self._join(topic)
             for height in topic.worker_nonces():
                 if topic.worker_window_open(height, self.core.height + 1):
@@ -109,21 +103,25 @@ class House:
             for height in topic.reputer_nonces():
                 if topic.reputer_window_open(height, self.core.height + 1):
                     self._once("reputer", topic, height, self._submit_losses)
+            if topic.nonces:
+                oldest = min(topic.nonces)
+                self._done = {mark for mark in self._done if mark[1] != topic.spec.id or not 0 < mark[2] < oldest}
 
     def _join(self, topic: Topic) -> None:
         joined = ("join", topic.spec.id, 0)
         if joined in self._done:
             return
         self._done.add(joined)
-        for key, _ in self._workers:
+        number = topic.spec.id
+        for key in [key for key, _ in [*self._workers, *self._forecasters]]:
             if key.address not in topic.workers:
-                self._send(key, e.RegisterRequest(sender=key.address, topic_id=topic.spec.id, owner=key.address))
-        reputer = self._reputer.address
-        if reputer not in topic.reputers:
-            request = e.RegisterRequest(sender=reputer, topic_id=topic.spec.id, owner=reputer, is_reputer=True)
-            self._send(self._reputer, request)
-        if not topic.stakes.get(reputer):
-            self._send(self._reputer, e.AddStakeRequest(sender=reputer, topic_id=topic.spec.id, amount=str(_STAKE)))
+                self._send(key, e.RegisterRequest(sender=key.address, topic_id=number, owner=key.address))
+        for key in self._reputers:
+            if key.address not in topic.reputers:
+                request = e.RegisterRequest(sender=key.address, topic_id=number, owner=key.address, is_reputer=True)
+                self._send(key, request)
+            if not topic.stakes.get(key.address):
+                self._send(key, e.AddStakeRequest(sender=key.address, topic_id=number, amount=str(_STAKE)))
 
     def _once(self, role: str, topic: Topic, height: int, act: Callable[[Topic, Nonce], object]) -> None:
         mark = (role, topic.spec.id, height)
@@ -142,31 +140,50 @@ class House:
         except (aiohttp.ClientError, TimeoutError, LookupError) as error:
             # a house actor that cannot see the market sits this out and tries again at the next block
             self._done.discard(mark)
-            _LOG.warning("house %s of topic %d waits: %s", mark[0], mark[1], error or type(error).__name__)
+            _LOG.warning("house %s of topic %d waits: %s", mark[0], mark[1], str(error) or type(error).__name__)
+
+    def _generator(self, topic: Topic, nonce: Nonce, place: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, topic.spec.id, nonce.height, place])
 
     async def _submit_inferences(self, topic: Topic, nonce: Nonce) -> None:
         spec = topic.spec
         closes = await self._closes(spec, nonce.time, _BARS)
-        for key, strategy in self._workers:
-            predicted = strategy(closes, self._generator)
+        if not self.core.topics[spec.id].worker_window_open(nonce.height, self.core.height + 1):
+            return  # the exchange took too long
+        for place, (key, skill) in enumerate(self._workers):
+            predicted = skill.predict(closes, self._generator(topic, nonce, place))
             value = closes[-1] * math.exp(predicted) if spec.target == "price" else predicted
             inference = e.InputInference(
                 topic_id=spec.id,
                 block_height=nonce.height,
                 inferer=key.address,
                 value="0",
-                values=[e.InputLabeledValue(label="y", value=canonicalize_dec(float(value)))],
+                values=[e.InputLabeledValue(label="y", value=decimal_text(float(value)))],
             )
-            inner = e.InputInferenceForecastBundle(inference=inference)
-            bundle = e.InputWorkerDataBundle(
-                worker=key.address,
-                nonce=v3.Nonce(block_height=nonce.height),
-                topic_id=spec.id,
-                inference_forecasts_bundle=inner,
-                inferences_forecasts_bundle_signature=sign_bundle(key, inner),
-                pubkey=key.public.hex(),
-            )
-            self._send(key, e.InsertWorkerPayloadRequest(sender=key.address, worker_data_bundle=bundle))
+            self._send_payload(key, spec.id, nonce, e.InputInferenceForecastBundle(inference=inference))
+        for place, (key, forecaster) in enumerate(self._forecasters, start=len(self._workers)):
+            losses = forecaster.forecast(topic, self._generator(topic, nonce, place))
+            if losses:
+                forecast = e.InputForecast(
+                    topic_id=spec.id,
+                    block_height=nonce.height,
+                    forecaster=key.address,
+                    forecast_elements=[
+                        e.InputForecastElement(inferer=name, value=decimal_text(loss)) for name, loss in losses.items()
+                    ],
+                )
+                self._send_payload(key, spec.id, nonce, e.InputInferenceForecastBundle(forecast=forecast))
+
+    def _send_payload(self, key: Key, topic_id: int, nonce: Nonce, inner: e.InputInferenceForecastBundle) -> None:
+        bundle = e.InputWorkerDataBundle(
+            worker=key.address,
+            nonce=v3.Nonce(block_height=nonce.height),
+            topic_id=topic_id,
+            inference_forecasts_bundle=inner,
+            inferences_forecasts_bundle_signature=sign_bundle(key, inner),
+            pubkey=key.public.hex(),
+        )
+        self._send(key, e.InsertWorkerPayloadRequest(sender=key.address, worker_data_bundle=bundle))
 
     async def _submit_losses(self, topic: Topic, nonce: Nonce) -> None:
         spec = topic.spec
@@ -180,30 +197,14 @@ class House:
                 truth = math.log(truth / before[-1])
             else:
                 scale *= truth
-
-        def loss(value: float) -> str:
-            found = max(loss_value(spec.loss_method, truth, value, scale), _SMALLEST_LOSS)
-            return str(canonicalize_dec(math.log10(found)))
-
-        assert nonce.combined is not None
-        reputer = self._reputer.address
-        bundle = v9.InputValueBundle(
-            topic_id=spec.id,
-            reputer_request_nonce=v3.ReputerRequestNonce(v3.Nonce(nonce.height)),
-            reputer=reputer,
-            combined_value=loss(nonce.combined),
-            naive_value=loss(nonce.combined),
-            inferer_values=[
-                v9.InputWorkerAttributedValue(address, loss(float(value)))
-                for address, value in sorted(nonce.inferences.items())
-            ],
-            one_out_inferer_values=[
-                v9.InputWithheldWorkerAttributedValue(address, loss(value))
-                for address, value in sorted(nonce.without.items())
-            ],
-        )
-        wrapped = v9.InputReputerValueBundle(bundle, sign_bundle(self._reputer, bundle), self._reputer.public.hex())
-        self._send(self._reputer, e.InsertReputerPayloadRequest(sender=reputer, reputer_value_bundle=wrapped))
+        if not self.core.topics[spec.id].reputer_window_open(nonce.height, self.core.height + 1):
+            return
+        method = self.core.topics[spec.id].spec.loss_method  # read late: it may have changed since the window opened
+        losses = {name: _log_loss(method, truth, value, scale) for name, value in nonce.network.items()}
+        for key in self._reputers:
+            bundle = bundles.write_losses(spec.id, nonce.height, key.address, losses)
+            wrapped = v9.InputReputerValueBundle(bundle, sign_bundle(key, bundle), key.public.hex())
+            self._send(key, e.InsertReputerPayloadRequest(sender=key.address, reputer_value_bundle=wrapped))
 
     def _send(self, key: Key, message: object) -> None:
         refused = submit(self.core, key, message)
@@ -246,3 +247,9 @@ def loss_value(method: str, truth: float, value: float, scale: float) -> float:
     if method == "zptae":
         return float(losses.make_zptae_loss(std=scale)(truth, value))
     return float(losses.get_default_loss_fn(method)(truth, value))
+
+
+def _log_loss(method: str, truth: float, value: float, scale: float) -> float:
+    found = loss_value(method, truth, value, scale)
+    # an absurd inference must not make the whole bundle unprintable
+    return math.log10(min(max(found, _SMALLEST_LOSS), 1e300)) if found == found else 300.0

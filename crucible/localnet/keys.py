@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 PREFIX = "allo"
+VALIDATOR_PREFIX = "allovaloper"
 
 _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of the group of secp256k1
 
@@ -38,16 +39,16 @@ class Key:
         return r.to_bytes(32) + min(s, _ORDER - s).to_bytes(32)
 
 
-def address_of(public: bytes) -> str:
+def address_of(public: bytes, prefix: str = PREFIX) -> str:
     """Return the bech32 address of a compressed public key (33 bytes)."""
     digest = RIPEMD160.new(hashlib.sha256(public).digest()).digest()
-    return str(bech32.bech32_encode(PREFIX, bech32.convertbits(digest, 8, 5, True)))
+    return str(bech32.bech32_encode(prefix, bech32.convertbits(digest, 8, 5, True)))
 
 
 def is_address(text: str) -> bool:
     """Return whether ``text`` is a bech32 address of this chain."""
     prefix, data = bech32.bech32_decode(text)
-    return prefix == PREFIX and data is not None
+    return prefix == PREFIX and data is not None and len(data) == 32
 
 
 def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
@@ -63,3 +64,7 @@ def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+GENESIS_VALIDATOR = address_of(Key.from_name("validator", 0).public, VALIDATOR_PREFIX)
+"""Whom one can stake with on every localnet."""

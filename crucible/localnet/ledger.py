@@ -1,4 +1,4 @@
-"""Accounts: number, sequence, balance. One ledger is the committed state, a copy of it is CheckTx's."""
+"""Accounts and validators. One ledger is the committed state, a copy of it is CheckTx's."""
 
 from __future__ import annotations
 
@@ -20,9 +20,16 @@ class Account:
 
 @dataclass
 class Ledger:
-    """All accounts by address; an account appears when it is first funded."""
+    """All accounts by address; an account appears when it is first funded.
+
+    Attributes
+    ----------
+    validators : dict
+        Operator address (``allovaloper…``) -> delegator -> staked uallo.
+    """
 
     accounts: dict[str, Account] = field(default_factory=dict)
+    validators: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def credit(self, address: str, amount: int) -> None:
         """Add ``amount`` uallo, opening the account if there is none."""
@@ -39,7 +46,10 @@ class Ledger:
 
     def copy(self) -> Ledger:
         """Return an independent copy."""
-        return Ledger({address: Account(**vars(account)) for address, account in self.accounts.items()})
+        return Ledger(
+            {address: Account(**vars(account)) for address, account in self.accounts.items()},
+            {validator: dict(held) for validator, held in self.validators.items()},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -48,4 +58,5 @@ class Ledger:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Return the ledger that :meth:`to_json` described."""
-        return cls({address: Account(**account) for address, account in values["accounts"].items()})
+        accounts = {address: Account(**account) for address, account in values["accounts"].items()}
+        return cls(accounts, values["validators"])

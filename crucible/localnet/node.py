@@ -25,6 +25,7 @@ from crucible.localnet.state import save
 
 _LOG = logging.getLogger(__name__)
 _BLOCKS_BETWEEN_SAVES = 12
+_GLANCE_SECONDS = 0.02  # how soon a fault that begins or ends is noticed
 
 
 class _ClosingServer(Server):
@@ -80,7 +81,7 @@ class Node:
         ProcessError
             If a port is in use.
         """
-        self._http = HttpFace(self.core)
+        self._http = HttpFace(self.core, self.step)
         self._grpc = _ClosingServer([Service(self.core)])
         self._runner = web.AppRunner(self._http.application(), access_log=None, shutdown_timeout=0.5)
         try:
@@ -96,15 +97,18 @@ class Node:
         assert self._grpc._server is not None
         self.grpc_port = self._grpc._server.sockets[0].getsockname()[1]
         self.http_port = self._runner.addresses[0][1]
+        self._listening = True
+        self._tending = asyncio.create_task(self._tend())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop listening and save the state."""
-        self._grpc.close()
-        await self._grpc.wait_closed()
-        self._grpc.close_connections()
+        self._tending.cancel()
+        await asyncio.gather(self._tending, return_exceptions=True)
+        if self._listening:
+            await self._close_grpc()
         await self._runner.cleanup()
         if self.folder:
             save(self.folder, self.core)
@@ -118,6 +122,7 @@ class Node:
             "websocket_url": f"ws://{http}/websocket",
             "faucet_url": f"http://{http}",
             "api_url": f"http://{http}/v2",
+            "control_url": f"http://{http}/control",
         }
 
     async def run(self) -> None:
@@ -131,12 +136,20 @@ class Node:
             if wait > timedelta(0):
                 await self.clock.sleep(wait)
                 continue
-            if self.core.faults.halted:
-                await asyncio.sleep(0.05)
+            faults = self.core.faults
+            if faults.active("halted-burst"):
+                await asyncio.sleep(_GLANCE_SECONDS)
+                continue  # and afterwards every block is overdue
+            if faults.halted or faults.active("halted"):
+                await asyncio.sleep(_GLANCE_SECONDS)
                 # a halted chain does not catch up: its blocks simply come later
                 self._align()
                 continue
             await self.make_block(due)
+
+    async def step(self) -> None:
+        """Make the next block now, one block interval (at least a second) after the last one."""
+        await self.make_block(self.core.time + (self.block_seconds or 1.0))
 
     async def make_block(self, time: float) -> None:
         """Make one block at ``time`` and tell everybody."""
@@ -147,6 +160,24 @@ class Node:
         if self.folder and self.core.height % _BLOCKS_BETWEEN_SAVES == 0:
             save(self.folder, self.core)
 
+    async def _tend(self) -> None:
+        # a refusing port is a closed one: the connection attempt itself has to fail
+        while True:
+            refuse = self.core.faults.active("rpc-refused") is not None
+            if refuse and self._listening:
+                self._listening = False
+                await self._close_grpc()
+            elif not refuse and not self._listening:
+                self._grpc = _ClosingServer([Service(self.core)])
+                await self._grpc.start("127.0.0.1", self.grpc_port)
+                self._listening = True
+            await asyncio.sleep(_GLANCE_SECONDS)
+
+    async def _close_grpc(self) -> None:
+        self._grpc.close()
+        self._grpc.close_connections()
+        await self._grpc.wait_closed()
+
     def _align(self) -> None:
         # the grid of block times is anchored at Unix time 0, so that epochs end on whole multiples of every cadence;
         # after a pause time is moved on by whole common multiples, and no thousands of blocks are made to catch up
@@ -154,7 +185,7 @@ class Node:
         if self.core.height == 0:
             self.core.time = math.floor(now / self.block_seconds) * self.block_seconds
             return
-        step = math.lcm(*(topic.spec.cadence_seconds for topic in self.core.topics.values()), 1)
+        step = math.lcm(*(topic.spec.cadence_seconds or 1 for topic in self.core.topics.values()), 1)
         step = math.lcm(step, max(1, round(self.block_seconds)))
         behind = now - self.core.time
         if behind > step:

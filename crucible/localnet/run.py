@@ -14,13 +14,18 @@ from crucible.clock import Clock
 from crucible.duration import format_duration
 from crucible.errors import ProcessError, SettingsError
 from crucible.localnet.core import Core
-from crucible.localnet.house import House
+from crucible.localnet.house import Cast, House
+from crucible.localnet.http import FAUCET_GRANT
+from crucible.localnet.keys import GENESIS_VALIDATOR
 from crucible.localnet.node import Node
 from crucible.localnet.state import restore
 from crucible.localnet.topic import TopicSpec
 from crucible.process import write_json
 from crucible.recipe import Recipe
 from crucible.topics.catalogue import Network
+
+ENDPOINTS_FILE = "endpoints.json"
+"""In the state's folder while localnet runs."""
 
 _FEWEST_BLOCKS = 12  # of an epoch, on the real chain
 
@@ -29,7 +34,8 @@ _FEWEST_BLOCKS = 12  # of an epoch, on the real chain
 class LocalnetPlan:
     """How to run a localnet.
 
-    ``block_time`` is in the clock's time; ``competitors`` house workers answer every topic.
+    ``block_time`` is in the clock's time; ``cast`` plays on every topic that has a market; the addresses in ``funded``
+    are given an allo when they have less.
     """
 
     chain_id: str
@@ -38,10 +44,11 @@ class LocalnetPlan:
     clock: Clock
     exchange_url: str
     folder: Path | None
-    competitors: int
+    cast: Cast
     seed: int
     grpc_port: int = 0
     http_port: int = 0
+    funded: Sequence[str] = ()
 
 
 def topic_of(recipe: Recipe, network: Network, block_time: timedelta) -> TopicSpec:
@@ -108,15 +115,23 @@ async def _run(plan: LocalnetPlan, ready_file: Path | None, announce: Callable[[
         raise SettingsError(f"{plan.folder} holds chain {core.chain_id}, not {plan.chain_id}.")
     for spec in plan.topics:
         core.add_topic(spec)
+    core.add_validator(GENESIS_VALIDATOR)
+    for address in plan.funded:
+        account = core.ledger.accounts.get(address)
+        if account is None or account.balance < FAUCET_GRANT:
+            core.fund(address, FAUCET_GRANT)
     async with AsyncExitStack() as stack:
         node = Node(core, plan.clock, plan.block_time.total_seconds(), plan.grpc_port, plan.http_port, plan.folder)
         await stack.enter_async_context(node)
-        if plan.competitors and plan.exchange_url:
-            house = await stack.enter_async_context(House(core, plan.exchange_url, plan.competitors, plan.seed))
+        if plan.exchange_url and plan.cast.competitors:
+            house = await stack.enter_async_context(House(core, plan.exchange_url, plan.cast, plan.seed))
             node.after_block.append(house.after_block)
         described = {"chain_id": core.chain_id, "height": core.height, "topics": sorted(core.topics)}
         if ready_file:
             write_json(ready_file, {**node.endpoints, **described})
+        if plan.folder:
+            stack.callback((plan.folder / ENDPOINTS_FILE).unlink, missing_ok=True)
+            write_json(plan.folder / ENDPOINTS_FILE, node.endpoints)
         announce(node.endpoints)
         blocks = asyncio.create_task(node.run())
         await asyncio.wait({blocks, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)

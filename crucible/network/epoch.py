@@ -16,7 +16,7 @@ from crucible.network.networks import Synthesis, synthesise
 from crucible.network.parameters import Parameters
 from crucible.network.payout import Payout, paid_reputers, paid_workers, worker_scores
 from crucible.network.regrets import filled_regrets, initial_regret, is_experienced, updated_regrets
-from crucible.network.state import TopicState
+from crucible.network.state import Grid, TopicState
 
 
 @dataclass(frozen=True)
@@ -66,20 +66,77 @@ def step(state: TopicState, inputs: EpochInputs, params: Parameters) -> tuple[To
         Inputs from which the chain could not compute the epoch either.
     """
     inputs.check()
-    state = state.enrolled(inputs.inferers, inputs.forecasters, inputs.reputers)
-    at_j, at_k = state.inferers.places(inputs.inferers), state.forecasters.places(inputs.forecasters)
-    at_m = state.reputers.places(inputs.reputers)
-    grid = state.grid(at_j, at_k)
-    stored = state.regrets if grid is None else state.regrets[grid]
-    filled = filled_regrets(stored, state.initial_regret)
+    here = _Present.of(state, inputs.inferers, inputs.forecasters, inputs.reputers)
     inferences, forecasts = inputs.inferences, inputs.forecasts
     if inputs.absent is not None:
         inferences = np.where(inputs.absent, np.nan, inferences)
         forecasts = np.where(inputs.absent[..., None, :], np.nan, forecasts)
-    synthesis = synthesise(inferences, forecasts, state.network_loss, filled, state.initial_regret, params)
+    return _settled(here, inputs, here.synthesis(inferences, forecasts, params), params)
+
+
+def infer(
+    state: TopicState,
+    inferers: tuple[str, ...],
+    inferences: np.ndarray,
+    forecasters: tuple[str, ...],
+    forecasts: np.ndarray,
+    params: Parameters,
+) -> Synthesis:
+    """Return what the network infers, before anybody knows the truth: the first half of :func:`step`.
+
+    On a chain other epochs may be settled between the two halves; arguments are as in :class:`EpochInputs`.
+    """
+    return _Present.of(state, inferers, forecasters, ()).synthesis(inferences, forecasts, params)
+
+
+def settle(
+    state: TopicState, inputs: EpochInputs, synthesis: Synthesis, params: Parameters
+) -> tuple[TopicState, EpochResult]:
+    """Return state and result of an epoch whose ``synthesis`` was made earlier: the second half of :func:`step`.
+
+    Raises
+    ------
+    MechanismError
+        As :func:`step`.
+    """
+    inputs.check()
+    return _settled(_Present.of(state, inputs.inferers, inputs.forecasters, inputs.reputers), inputs, synthesis, params)
+
+
+@dataclass(frozen=True)
+class _Present:
+    """A state with room for all participants of an epoch, and where those stand in it."""
+
+    state: TopicState
+    inferers: np.ndarray | None
+    forecasters: np.ndarray | None
+    grid: Grid | None
+    stored: np.ndarray
+    filled: np.ndarray
+
+    @classmethod
+    def of(
+        cls, state: TopicState, inferers: tuple[str, ...], forecasters: tuple[str, ...], reputers: tuple[str, ...]
+    ) -> _Present:
+        state = state.enrolled(inferers, forecasters, reputers)
+        at_j, at_k = state.inferers.places(inferers), state.forecasters.places(forecasters)
+        grid = state.grid(at_j, at_k)
+        stored = state.regrets if grid is None else state.regrets[grid]
+        return cls(state, at_j, at_k, grid, stored, filled_regrets(stored, state.initial_regret))
+
+    def synthesis(self, inferences: np.ndarray, forecasts: np.ndarray, params: Parameters) -> Synthesis:
+        state = self.state
+        return synthesise(inferences, forecasts, state.network_loss, self.filled, state.initial_regret, params)
+
+
+def _settled(
+    here: _Present, inputs: EpochInputs, synthesis: Synthesis, params: Parameters
+) -> tuple[TopicState, EpochResult]:
+    state, at_j, at_k, grid, stored = here.state, here.inferers, here.forecasters, here.grid, here.stored
+    at_m = state.reputers.places(inputs.reputers)
     reports = reports_of(inputs, synthesis, params)
     losses = network_losses(reports, inputs.stakes)
-    fresh = updated_regrets(stored, filled, losses, synthesis.layout, params.alpha_regret)
+    fresh = updated_regrets(stored, here.filled, losses, synthesis.layout, params.alpha_regret)
     actors = (state.inferers.taken(at_j), state.forecasters.taken(at_k), state.reputers.taken(at_m))
     regret_of_new = initial_regret_after(state, stored, fresh, losses, actors[:2], synthesis, params)
     (inferers, forecasters, reputers), tau, payout = settled(

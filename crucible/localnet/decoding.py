@@ -1,0 +1,36 @@
+"""Whether a decoded message is what its definition says; the decoder itself lets some damage through."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from betterproto2 import Message
+
+_SCALARS: dict[str, type] = {"int": int, "str": str, "bytes": bytes, "bool": bool, "float": float}
+
+
+def refuse_ill_typed(message: Message) -> None:
+    """Raise :class:`ValueError` if a field of ``message``, however deep, has another type than it was declared with.
+
+    A number that was sent with the wire type of a packed list, for example, arrives as a list.
+    """
+    kind: Any = type(message)
+    for name, scalar, many in _declared(kind):
+        value = getattr(message, name)
+        for item in value if many and isinstance(value, list) else [value]:
+            if isinstance(item, Message):
+                refuse_ill_typed(item)
+            elif (scalar is not None and not isinstance(item, scalar)) or isinstance(item, (list, dict)):
+                raise ValueError(f"{type(message).__name__}.{name} has the wrong wire type")
+
+
+@cache
+def _declared(kind: Any) -> tuple[tuple[str, type | None, bool], ...]:
+    rows: list[tuple[str, Any, bool]] = []
+    for item in fields(kind):
+        text = str(item.type)
+        many = text.startswith("list[")
+        rows.append((item.name, _SCALARS.get(text.removeprefix("list[").removesuffix("]")), many))
+    return tuple(rows)
