@@ -24,7 +24,9 @@ def refuse_nan(**values: object) -> None:
 def present_sum(values: np.ndarray) -> np.ndarray:
     """Return the sum along the last axis; NaN takes no part."""
     total = np.add.reduce(values, -1)
-    return np.nansum(values, axis=-1) if has_nan(total) else total
+    # of a single scenario the sum is one number, and NaN the only one that differs from itself
+    absent = total != total if values.ndim == 1 else has_nan(total)
+    return np.nansum(values, axis=-1) if absent else total
 
 
 def ema(alpha: float, value: float, previous: float | None) -> float:
@@ -71,10 +73,12 @@ def stddev(values: np.ndarray, present: Mask = None) -> np.ndarray:
     """
     values = np.asarray(values, dtype=float)
     if present is None:
-        here, count = np.ones(1), np.asarray(float(values.shape[-1]))
-    else:
-        here, count = present.astype(float), np.add.reduce(present, -1, dtype=float)
-        values = np.where(present, values, 0.0)
+        refuse_nan(values=values)
+        count = values.shape[-1]
+        off = values - np.add.reduce(values, -1, keepdims=True) / max(count, 1)
+        return np.sqrt(np.vecdot(off, off) / max(count - 1.0, 1.0))
+    here, count = present.astype(float), np.add.reduce(present, -1, dtype=float)
+    values = np.where(present, values, 0.0)
     refuse_nan(values=values)
     mean = np.add.reduce(values, -1) / np.maximum(count, 1.0)
     deviations = (values - mean[..., None]) * here

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
+from crucible.network.ascent import STEP, ascend
 from crucible.network.masks import every, has_nan, some
 from crucible.network.parameters import Parameters
-
-STEP = 0.001  # of the finite difference
 
 
 def adjusted_stakes(stakes: np.ndarray, listening: np.ndarray) -> np.ndarray:
@@ -88,9 +87,7 @@ class Consensus:
         partial = None
         if has_nan(losses):
             partial = np.isnan(losses).any(tuple(range(losses.ndim - 1)))
-        whole = losses if partial is None else losses[..., ~partial]
-        if whole.shape[-1] > m:
-            whole = np.swapaxes(np.linalg.qr(np.swapaxes(whole, -1, -2), mode="r"), -1, -2)
+        whole = _rotated(losses if partial is None else losses[..., ~partial])
         ones = np.ones((*whole.shape[:-1], 1))
         self._whole_and_ones = np.concatenate([whole, ones], axis=-1).astype(self.number)
         self._whole = np.ascontiguousarray(self._whole_and_ones[..., None, :, :-1])
@@ -134,6 +131,13 @@ class Consensus:
         np.sqrt(off, out=off)
         off += self._params.epsilon_reputer
         return np.divide(1.0, off, out=off)
+
+
+def _rotated(losses: np.ndarray) -> np.ndarray:
+    """Return ``losses`` (..., m, x) in as many columns as there are reputers, if that is fewer; norms stay."""
+    if losses.shape[-1] <= losses.shape[-2]:
+        return losses
+    return np.swapaxes(np.linalg.qr(np.swapaxes(losses, -1, -2), mode="r"), -1, -2)
 
 
 def consensus_scores(losses: np.ndarray, stakes: np.ndarray, listening: np.ndarray, params: Parameters) -> np.ndarray:
@@ -183,6 +187,14 @@ def reputers_output(
         Shape (..., m): the adjusted stakes that go with the scores. Source: ``rewards_internal.go:433-600``.
     """
     adjusted_stakes(stakes, listening)  # refuses what has no consensus
+    if losses.ndim == 2 and params.gradient_descent_max_iters and not has_nan(losses):
+        whole = _rotated(losses)
+        whole_and_ones = np.ones((len(whole), whole.shape[1] + 1), dtype=np.longdouble)
+        whole_and_ones[:, :-1] = whole
+        quick = ascend(whole_and_ones, stakes.astype(np.longdouble), listening, params)
+        if quick is not None:
+            scores, start, now = quick
+            return scores, now, adjusted_stakes(stakes, start)
     consensus = Consensus(losses, stakes, params)
     share = (stakes / np.add.reduce(stakes, -1)[..., None]).astype(consensus.number)
     now = start = listening.astype(consensus.number)

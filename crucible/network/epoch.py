@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -147,8 +147,7 @@ def _settled(
     else:
         regrets = state.regrets.copy()
         regrets[grid] = fresh
-    state = replace(
-        state,
+    state = TopicState(
         inferers=state.inferers.put(at_j, inferers),
         forecasters=state.forecasters.put(at_k, forecasters),
         reputers=state.reputers.put(at_m, reputers),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from crucible.errors import MechanismError
@@ -152,6 +154,8 @@ def forecasting_utility(
     chi, tau : numpy.ndarray
         Shape (...,); chi from 0.1 to 0.5. Source: ``worker_rewards.go:240-345``.
     """
+    if np.ndim(previous) == 0 and np.ndim(task_score) == 0 and not has_nan(inferer_scores):
+        return _utility_of_one(float(task_score), inferer_scores, float(previous), alpha)
     task_score = np.asarray(task_score, dtype=float)
     best = np.fmax.reduce(inferer_scores, axis=-1, initial=0.0)  # the running maximum starts at 0, and skips NaN
     ratio = np.where(best > 0, task_score / np.where(best > 0, best, 1.0), np.sign(task_score))
@@ -159,6 +163,19 @@ def forecasting_utility(
     chi = np.where(tau < 0, CHI_LOW, np.minimum(CHI_LOW + (CHI_HIGH - CHI_LOW) * tau, CHI_HIGH))
     nothing = (task_score == 0) & (best == 0)
     return np.where(nothing, CHI_HIGH, chi), np.where(nothing, 0.0, tau)
+
+
+def _utility_of_one(
+    task_score: float, inferer_scores: np.ndarray, previous: float, alpha: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same for a single scenario, in plain numbers: arrays of one number take many times as long."""
+    best = max(0.0, float(np.maximum.reduce(inferer_scores))) if inferer_scores.size else 0.0
+    if best == 0 and task_score == 0:
+        return np.asarray(CHI_HIGH), np.asarray(0.0)
+    ratio = task_score / best if best > 0 else math.copysign(1.0, task_score)
+    tau = alpha * ratio + (1 - alpha) * previous
+    chi = CHI_LOW if tau < 0 else min(CHI_LOW + (CHI_HIGH - CHI_LOW) * tau, CHI_HIGH)
+    return np.asarray(chi), np.asarray(tau)
 
 
 def normalization_factor(inference: np.ndarray, forecasting: np.ndarray, chi: np.ndarray) -> np.ndarray:
