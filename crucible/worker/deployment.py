@@ -40,6 +40,7 @@ class Deployment:
     topic_id: int
     wallet: str
     written_at: str
+    role: str = "inferer"
 
 
 @dataclass(frozen=True)
@@ -182,3 +183,9 @@ def _read(path: Path, kind: type[_T]) -> _T | None:
         return None
     except (OSError, ValueError, TypeError) as error:  # TypeError: JSON, but not of this kind
         raise StoreError(f"{path} is damaged ({error}); delete it and deploy again.") from error
+
+
+def desired_of(settings: Settings, wallet: str) -> list[Deployment]:
+    """Return every deployment that is desired to run with ``wallet``, by recipe."""
+    found = [read_desired(settings, path.stem) for path in sorted((settings.fleet / "desired").glob("*.json"))]
+    return [deployment for deployment in found if deployment is not None and deployment.wallet == wallet]
