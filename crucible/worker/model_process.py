@@ -27,6 +27,7 @@ from crucible.worker.predictor import Predictor, stored_warmup
 from crucible.worker.reasons import Reason, reason_of
 
 _LOG = logging.getLogger(__name__)
+_UNUSED = ("pandas", "sklearn", "matplotlib", "dask")
 _KEPT = 3  # bundles per recipe: champion, previous, and one that is being swapped in
 
 
@@ -114,6 +115,10 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
+    for (
+        name
+    ) in _UNUSED:  # LightGBM and CatBoost take them along where they are installed: 90 MB, and nobody asks for them
+        sys.modules[name] = None  # type: ignore[assignment]
     settings = Settings.load()
     log_to_stderr(settings.clock)
     process, lock = ModelProcess(settings), threading.Lock()

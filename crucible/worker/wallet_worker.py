@@ -96,7 +96,8 @@ class WalletWorker:
         try:
             await self._until_stopped()
         except CrucibleError as error:
-            if self._recipe:
+            # another process that serves this recipe reports for itself
+            if self._recipe and not isinstance(error, ProcessError):
                 self._reporter.report(self._recipe, state="failed", message=str(error))
                 self._reporter.write()
             raise
