@@ -227,8 +227,8 @@ class Home:
         log = Path(self._folder.name) / f"{wallet}.log"
         with log.open("ab") as stream:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "crucible", "worker", "run", "--wallet", wallet], cwd=ROOT, env=environ, text=True,
-                stdout=stream, stderr=subprocess.STDOUT,
+                [sys.executable, "-m", "crucible", "worker", "run", "--wallet", wallet],
+                cwd=ROOT, env=environ, text=True, stdout=stream, stderr=subprocess.STDOUT,
             )  # fmt: skip
         found: list[Any] = []
 

@@ -63,9 +63,10 @@ class _Process:
         self._settings = settings
         self._popen: asyncio.subprocess.Process | None = None
         self._started: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._readers: set[asyncio.Task[None]] = set()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._count = 0
+        self._generation = 0
         self._closing = False
 
     @property
@@ -76,13 +77,15 @@ class _Process:
     async def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer; a process that does not give it in time is killed and replaced."""
         until = asyncio.get_running_loop().time() + seconds
-        if self._started is None:
+        if self._started is None or (self._started.done() and self._started.exception() is not None):
             self._started = asyncio.create_task(self._start())
         try:
             async with asyncio.timeout_at(until):
                 await asyncio.shield(self._started)
         except TimeoutError:
             raise Withheld(Reason.MODEL_CRASHED, "The process that predicts is not ready yet.") from None
+        except OSError as error:
+            raise Withheld(Reason.MODEL_CRASHED, f"The process that predicts cannot be started: {error}.") from error
         try:
             async with asyncio.timeout_at(until):
                 return await self._send(request)
@@ -101,22 +104,33 @@ class _Process:
             await asyncio.gather(self._started, return_exceptions=True)
         if self._popen is not None and self._popen.returncode is None:
             self._popen.kill()
-        if self._reader is not None:
-            await asyncio.gather(self._reader, return_exceptions=True)
+        await asyncio.gather(*self._readers, return_exceptions=True)
 
     def _kill(self) -> None:
         if self._popen is not None and self._popen.returncode is None:
             self.killed = True
             self._popen.kill()
+            self._replace(0.0)
 
-    async def _start(self) -> None:
+    def _replace(self, pause: float) -> None:
+        if self._closing:
+            return
+        self.restarts += 1
+        self._started = asyncio.create_task(self._start(pause))
+        self._started.add_done_callback(_told)
+
+    async def _start(self, pause: float = 0.0) -> None:
+        self._generation += 1
+        await asyncio.sleep(pause)
         self._waiting = {}
         self._popen = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crucible.worker.model_process",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LARGEST_LINE,
             env={**os.environ, **self._settings.environment(), **_LEAN},
         )  # fmt: skip
-        self._reader = asyncio.create_task(self._read(self._popen, self._waiting))
+        reader = asyncio.create_task(self._read(self._popen, self._waiting, self._generation))
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
         for load in list(self.loads.values()):  # what its predecessor served
             await self._send(load)
 
@@ -134,7 +148,7 @@ class _Process:
             waiting.pop(number, None)
 
     async def _read(
-        self, popen: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[dict[str, Any]]]
+        self, popen: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[dict[str, Any]]], generation: int
     ) -> None:
         assert popen.stdout is not None
         while line := await popen.stdout.readline():
@@ -147,13 +161,10 @@ class _Process:
         for future in list(waiting.values()):
             if not future.done():
                 future.set_exception(Withheld(Reason.MODEL_CRASHED, words))
-        if not self._closing:
+        if generation == self._generation and not self._closing:  # it died by itself
             _LOG.warning("%s", words)
-            self.restarts += 1
             failed_at_start = self._started is not None and not self._started.done()
-            await asyncio.sleep(_START_PAUSE if failed_at_start else 0)
-            self._started = asyncio.create_task(self._start())
-            self._started.add_done_callback(_told)
+            self._replace(_START_PAUSE if failed_at_start else 0.0)
 
 
 def _told(task: asyncio.Task[None]) -> None:
