@@ -75,7 +75,6 @@ class Submitter:
         self._sender = Sender(account, journal, self._role, topic.id, may_sign)
         self._why = self._sender.why
         self._sent_at: dict[int, int] = {}
-        self._in_time: set[int] = set()  # nonces whose windows this process has seen open
         self._active: set[int] = set()  # nonces that are known to be in the active set
         self._failures = 0
 
@@ -100,13 +99,13 @@ class Submitter:
         StoreError
             If the journal refuses; nothing was sent then.
         """
-        row = self._journal.seen(nonce, self._role.window(self.topic, nonce)[1])
+        known = self._journal.row(nonce)
+        row = known or self._journal.seen(nonce, self._role.window(self.topic, nonce)[1])
         if row.state not in UNSENT:
             return row  # an earlier life of this worker came further; settling goes on from there
         height = await self._client.height() if height is None else height
         if self._late(row, height):
-            return self._missed(row)
-        self._in_time.add(nonce)
+            return self._missed(row, Reason.STOPPED if known else Reason.SEEN_LATE)
         try:
             if row.state != "predicted":
                 row = await self._predict(row, ask, height)
@@ -180,13 +179,10 @@ class Submitter:
     def _late(self, row: Row, height: int) -> bool:
         return height > row.window_end - _MARGIN_BLOCKS
 
-    def _missed(self, row: Row) -> Row:
+    def _missed(self, row: Row, otherwise: Reason = Reason.STOPPED) -> Row:
         sent = row.state not in UNSENT
         what = "not in a block before the window ended" if sent else "nothing was sent before the window ended"
-        default = Reason.NOT_IN_A_BLOCK if sent else Reason.STOPPED
-        if not sent and row.nonce not in self._in_time and row.seen_at == row.updated_at and row.state == "seen":
-            default = Reason.SEEN_LATE
-        reason, why = self._why.get(row.nonce, (default, ""))
+        reason, why = self._why.get(row.nonce, (Reason.NOT_IN_A_BLOCK if sent else otherwise, ""))
         words = f"{what}: {why}" if why else what
         return self._journal.move(row.nonce, "missed", reason_code=reason, reason=words)
 
@@ -259,4 +255,3 @@ class Submitter:
     def _forget(self, nonce: int) -> None:
         self._why.pop(nonce, None)
         self._sent_at.pop(nonce, None)
-        self._in_time.discard(nonce)
