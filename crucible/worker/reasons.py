@@ -107,7 +107,7 @@ REASONS: dict[Reason, Meaning] = {
     Reason.STALE_BARS: Meaning(
         _MISSED, "the newest bar was older than `deploy.max_staleness`", "look at the exchange and the feed"),
     Reason.MISSING_BARS: Meaning(
-        _MISSED, "so many bars were missing that most features were", "run `crucible bars` for the symbol"),
+        _MISSED, "so many bars were missing that most features were", "run `crucible bars repair` for the symbol"),
     Reason.NO_BARS: Meaning(
         _MISSED, "no exchange answered", "name another source in `data.sources`"),
     Reason.MODEL_FAILED: Meaning(

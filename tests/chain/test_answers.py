@@ -26,11 +26,10 @@ def test_numbers_are_finite_or_refused(text):
     for read in (number, whole):
         try:
             found = read(text, "it")
-        except ChainError as error:
-            assert "which is no" in str(error)
-        else:
-            assert math.isfinite(found)
-            assert read is number or (isinstance(found, int) and found >= 0)
+        except ChainError:
+            continue
+        assert math.isfinite(found)
+        assert read is number or (isinstance(found, int) and found >= 0)
 
 
 labels = st.lists(st.builds(e.LabeledValue, value=TEXT), max_size=2)
@@ -85,10 +84,8 @@ def test_bytes_that_are_no_message_raise_nothing_that_an_endpoint_does_not_catch
             continue
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=5,
-)  # fmt: skip
+leaves = st.none() | st.booleans() | st.integers() | st.text()
+json_values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 
 
 @given(json_values | st.fixed_dictionaries({"id": json_values}) | st.fixed_dictionaries({"error": json_values}))

@@ -1,5 +1,6 @@
 """Every reason that a journal may record: documented, and reached by what it says."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -32,17 +33,13 @@ async def to_the_end(desk, blocks=9):
 
 
 async def settle(desk):
-    try:
+    with contextlib.suppress(NodeUnreachable):
         await desk.submitter.settle()
-    except NodeUnreachable:
-        pass
 
 
 async def try_once(desk):
-    try:
+    with contextlib.suppress(NodeUnreachable):
         await desk.handle()
-    except NodeUnreachable:
-        pass
 
 
 def refused(codespace, code, words="no"):
