@@ -64,9 +64,8 @@ class Reporter:
 
     def write(self) -> None:
         """Write every report now."""
-        for recipe, actual in list(self._actual.items()):
-            self._actual[recipe] = beaten = replace(actual, beat=_now())
-            write_actual(self._settings, beaten)
+        for actual in list(self._actual.values()):  # only read here: another thread may be changing it
+            write_actual(self._settings, replace(actual, beat=_now()))
 
 
 def _now() -> float:

@@ -130,8 +130,8 @@ def old_journal(path):
     connection.executescript(OLD_SCHEMA)
     for nonce, state, tx_hash in ((12, "scored", "AA"), (24, "signed", "BB"), (36, "seen", None)):
         connection.execute(
-            "INSERT INTO submission VALUES ('allora-testnet-1', 77, 'inferer', 'allo1me', ?, ?, ?, 1.5, 't', 'b', 1, ?, ?, "
-            "7, NULL, NULL, NULL, NULL, 'x', 'y')",
+            "INSERT INTO submission VALUES ('allora-testnet-1', 77, 'inferer', 'allo1me', ?, ?, ?, 1.5, 't', 'b', 1, "
+            "?, ?, 7, NULL, NULL, NULL, NULL, 'x', 'y')",
             (nonce, state, nonce + 8, tx_hash, b"bytes" if tx_hash else None),
         )
         connection.execute("INSERT INTO step VALUES (?, 77, 'allo1me', ?, 'x', '')", (nonce, state))
