@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,6 +64,21 @@ class ChainClient(TopicQueries):
     async def height(self) -> int:
         """Return the height of the last block, of a node that is not behind the others."""
         return await self._asked.height()
+
+    async def block_time(self, height: int) -> datetime:
+        """Return the time of a block, UTC.
+
+        Raises
+        ------
+        ChainError
+            If the node does not have it any more.
+        """
+        found = await self._call("node", "get_block_by_height", tm.GetBlockByHeightRequest(height=height))
+        block = found.sdk_block or found.block
+        if block is None or block.header.time is None:
+            raise ChainError(f"The node at {self.url} has no block {height}.")
+        at: datetime = block.header.time
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
     async def balance(self, address: str) -> int:
         """Return the balance in uallo."""

@@ -90,10 +90,10 @@ class TopicQueries:
         bundle = found.loss_bundle if found else None
         return attributed(bundle.inferer_values, "the loss") if bundle else None
 
-    async def score(self, topic_id: int, nonce: int, address: str) -> float | None:
-        """Return the score of ``address`` for ``nonce``, or ``None`` as long as there is none."""
-        request = e.GetWorkerInferenceScoresAtBlockRequest(topic_id=topic_id, block_height=nonce)
-        found = await self._ask("get_worker_inference_scores_at_block", request)
+    async def score(self, topic_id: int, nonce: int, address: str, *, role: str = "inferer") -> float | None:
+        """Return the score of ``address`` in a role for ``nonce``, or ``None`` as long as there is none."""
+        name, kind = _SCORES[role]
+        found = await self._ask(name, kind(topic_id=topic_id, block_height=nonce))
         rows = found.scores.scores if found and found.scores else []
         return next((number(row.score, "the score") for row in rows if row.address == address), None)
 
@@ -102,6 +102,19 @@ class TopicQueries:
         request = e.GetInfererScoreEmaRequest(topic_id=topic_id, inferer=address)
         found = await self._ask("get_inferer_score_ema", request)
         return number(found.score.score, "the EMA score") if found and found.score else None
+
+    async def forecasters(self, topic_id: int, nonce: int) -> set[str] | None:
+        """Return whose forecasts are in the active set; ``None`` while the window is open."""
+        found = await self._ask(
+            "get_forecasts_at_block", e.GetForecastsAtBlockRequest(topic_id=topic_id, block_height=nonce)
+        )
+        return {row.forecaster for row in found.forecasts.forecasts} if found and found.forecasts else None
+
+    async def reporters(self, topic_id: int, nonce: int) -> set[str] | None:
+        """Return which reputers' losses the chain holds for ``nonce``, or ``None`` if there are none."""
+        request = e.GetReputerLossBundlesAtBlockRequest(topic_id=topic_id, block_height=nonce)
+        found = await self._ask("get_reputer_loss_bundles_at_block", request)
+        return {row.reputer for row in found.loss_bundles} if found and found.loss_bundles else None
 
     async def stake(self, topic_id: int, reputer: str) -> int:
         """Return what ``reputer`` has staked on itself, uallo."""
@@ -132,3 +145,8 @@ def nothing_there(error: GRPCError) -> bool:
 
 
 _MINIMUM_STAKE = 10_000
+_SCORES = {
+    "inferer": ("get_worker_inference_scores_at_block", e.GetWorkerInferenceScoresAtBlockRequest),
+    "forecaster": ("get_worker_forecast_scores_at_block", e.GetWorkerForecastScoresAtBlockRequest),
+    "reputer": ("get_reputers_scores_at_block", e.GetReputersScoresAtBlockRequest),
+}

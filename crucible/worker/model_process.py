@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -43,7 +44,7 @@ class _Lean(MetaPathFinder):
 
 
 class ModelProcess:
-    """Serves the requests ``load`` and ``predict``."""
+    """Serves the requests ``load``, ``predict`` and ``losses``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -59,6 +60,8 @@ class ModelProcess:
                     return self._load(request)
                 case "predict":
                     return self._predict(request)
+                case "losses":
+                    return self._losses(request)
                 case other:
                     raise BundleError(f"The model process cannot {other}.")
         except CrucibleError as error:
@@ -105,6 +108,14 @@ class ModelProcess:
             raise BundleError(f"Bundle {request['digest'][:12]} is not loaded.")
         found = predictor.predict(self._settings.clock.now(), request["rung"])
         return {"value": found.value, "time": found.time.isoformat(), "close": found.close, "scale": found.scale}
+
+    def _losses(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            predictor = next(iter(self._predictors.get(request["recipe"], {}).values()), None)
+        if predictor is None:
+            raise BundleError(f"No bundle of {request['recipe']} is loaded.")
+        at = datetime.fromisoformat(request["at"])
+        return {"losses": predictor.losses(at, request["values"], request["method"], self._settings.clock.now())}
 
     def _feed(self, data: DataSection, capacity: int) -> LiveFeed:
         """Return the live bars of ``data``; bundles that read the same bars share one feed."""

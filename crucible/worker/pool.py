@@ -253,6 +253,14 @@ class ModelPool:
         checked = _checked(answer)
         return Predicted(checked["value"], checked["time"], checked["close"], checked["scale"])
 
+    async def losses(
+        self, recipe: str, at: str, values: Mapping[str, float], method: str, seconds: float
+    ) -> dict[str, float]:
+        """Return log10 losses of ``values`` by the recipe's own bars; see ``Predictor.losses``. Raises as above."""
+        request = {"do": "losses", "recipe": recipe, "at": at, "values": dict(values), "method": method}
+        found: dict[str, float] = _checked(await self._of(recipe).ask(request, seconds))["losses"]
+        return found
+
     async def _ask_suspect(self, recipe: str, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         restarts = self._shared.restarts
         try:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 
-from crucible.errors import GapError
+from crucible.errors import BundleError, GapError, StaleError
 from crucible.features.engine import compute_features, warmup_bars
 from crucible.features.target import to_price
+from crucible.market.bars import floor_time
 from crucible.market.feed import LiveFeed, require_fresh
 from crucible.market.peers import join_peers
 from crucible.market.recipe_bars import made_of
 from crucible.models.bundle import Bundle
+from crucible.network.loss_methods import LOSSES
 from crucible.recipe import Recipe
 from crucible.worker.sanity import require_sane_return
 
 _FEWEST_FEATURES = 0.5
+_SMALLEST_LOSS = 1e-18  # a perfect forecast has no logarithm
 _HORIZONS = 24  # how many of them the simple rungs look back at
 
 
@@ -105,6 +108,58 @@ class Predictor:
         require_sane_return(predicted)
         value = to_price(close, predicted) if recipe.topic.target == "price" else predicted
         return Prediction(value, time.astimezone(UTC), predicted, close, scale)
+
+    def losses(self, at: datetime, values: Mapping[str, float], method: str, now: datetime) -> dict[str, float]:
+        """Return how well each of ``values`` foretold what has happened since, by the recipe's own bars.
+
+        Parameters
+        ----------
+        at : datetime
+            The time of the epoch's block, aware; the truth is that of the newest bar closed by then and of the one
+            that closed a horizon later.
+        values : mapping
+            What was foretold, in the topic's units.
+        method : str
+            The topic's loss method.
+        now : datetime
+            The present.
+
+        Returns
+        -------
+        dict of str to float
+            Log10 losses; a perfect value counts as 1e-18.
+
+        Raises
+        ------
+        GapError
+            If one of the two bars is missing.
+        StaleError
+            If the horizon is not over.
+        """
+        recipe = self.bundle.manifest.recipe
+        interval, horizon = recipe.data.interval, recipe.topic.horizon
+        start = floor_time(at - recipe.data.offset, interval) + recipe.data.offset
+        if start + horizon > now:
+            raise StaleError(f"The truth of {at.isoformat()} is known at {(start + horizon).isoformat()} only.")
+        count = stored_warmup(recipe) + (now - start) // recipe.data.stored + 1
+        bars = made_of(self._feeds[0].closed(now, count), recipe.data.members[0]).bars
+        closes = {opened + interval: close for opened, close in
+                  zip(bars["open_time"].to_pylist(), bars["close"].to_pylist(), strict=True)}  # fmt: skip
+        if start not in closes or start + horizon not in closes:
+            raise GapError(f"The bars that tell the truth of {at.isoformat()} are missing.")
+        before, after = closes[start], closes[start + horizon]
+        known = np.log([close for time, close in closes.items() if time <= start])
+        scale = float(np.diff(known).std() * math.sqrt(recipe.horizon_bars)) if len(known) > 2 else 1.0
+        truth = after if recipe.topic.target == "price" else math.log(after / before)
+        scale *= after if recipe.topic.target == "price" else 1.0
+        if method not in LOSSES:
+            raise BundleError(f"The loss method {method!r} is not known.")
+        found = LOSSES[method](
+            np.full(len(values), truth),
+            np.array(list(values.values()), dtype=float),
+            np.full(len(values), scale or 1.0),
+        )
+        return dict(zip(values, np.log10(np.maximum(found, _SMALLEST_LOSS)).tolist(), strict=True))
 
     def _model(self, bars: pa.Table, time: datetime) -> tuple[float, float]:
         frame = compute_features(bars, self.bundle.manifest.recipe, at=time)

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from crucible.chain.account import Account
 from crucible.chain.answers import TopicInfo
 from crucible.chain.wakeup import Waker
-from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, StoreError, Withheld
+from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, ProcessError, StoreError, Withheld
 from crucible.settings import Settings
 from crucible.worker.deployment import Deployment, journal_path, read_desired, read_served, write_served
-from crucible.worker.introduction import introduce
+from crucible.worker.introduction import ensure_stake, introduce
 from crucible.worker.journal import Journal, Row
 from crucible.worker.journal_file import link_recipe, wallet_journal
 from crucible.worker.ladder import Ladder
@@ -24,9 +24,12 @@ from crucible.worker.lock import hold
 from crucible.worker.metrics import Metrics
 from crucible.worker.pace import Pace
 from crucible.worker.pool import Loaded, ModelPool
+from crucible.worker.reasons import Reason
 from crucible.worker.reporter import Reporter
+from crucible.worker.roles.forecaster import Forecaster, ForecastModel
 from crucible.worker.roles.inferer import Inferer
-from crucible.worker.roles.role import Answer
+from crucible.worker.roles.reputer import Reputer
+from crucible.worker.roles.role import Answer, Role
 from crucible.worker.sanity import require_units
 from crucible.worker.submitter import Submitter
 from crucible.worker.watch import Watch
@@ -46,6 +49,7 @@ class Shared:
     reporter: Reporter
     metrics: Metrics
     may_sign: Callable[[str, int], bool]
+    forecast: ForecastModel | None = None
 
 
 class TopicWorker:
@@ -68,6 +72,7 @@ class TopicWorker:
         """Submissions in a day of real time."""
         self._shared = shared
         self._desired = deployment
+        self._role = _role_of(deployment, shared)
         self._clock = shared.settings.clock
         self._wake = asyncio.Event()
         self._stopping = False
@@ -123,7 +128,7 @@ class TopicWorker:
         block = timedelta(seconds=self._serving.cadence) / topic.epoch_length
         self._pace = Pace(self._clock.wall_seconds(block))
         submitter = Submitter(
-            shared.account, journal, self._clock, topic=topic, block=block, role=Inferer(), may_sign=shared.may_sign
+            shared.account, journal, self._clock, topic=topic, block=block, role=self._role, may_sign=shared.may_sign
         )
         self._submitter = submitter
         self.epochs_per_day = _DAY / max(self._clock.wall_seconds(timedelta(seconds=self._serving.cadence)), 1e-9)
@@ -134,7 +139,7 @@ class TopicWorker:
         self._watch = Watch(shared.metrics, shared.account, self.recipe, topic.id)
         self._judge_units(topic)
         self._report_serving("serving")
-        shared.waker.add(topic.id, self._wake)
+        shared.waker.add(topic.id, self._wake, reputer=isinstance(self._role, Reputer))
         await self._ladder.look()
         try:
             while not self._stopping:
@@ -156,7 +161,7 @@ class TopicWorker:
     async def _round(self, submitter: Submitter) -> None:
         client = self._shared.account.client
         topic = submitter.topic
-        nonces = await client.open_nonces(topic.id)
+        nonces = await self._role.nonces(client, topic)
         height = await client.height()
         self._pace.note(height)
         submitter.block = timedelta(
@@ -164,7 +169,8 @@ class TopicWorker:
         )
         handled = False
         for nonce in nonces:
-            if nonce <= self._last_nonce or nonce + topic.worker_window <= height or self._stopping:
+            first, last = self._role.window(topic, nonce)
+            if nonce <= self._last_nonce or not first <= height + 1 or last <= height or self._stopping:
                 continue
             self._watch.opened(nonce)
             row = await submitter.handle(nonce, self._ask, height)
@@ -186,14 +192,21 @@ class TopicWorker:
         self._watch.moved(row, self._age(row.predicted_for), self._age(self._serving.trained))
 
     async def _ask(self, nonce: int, seconds: float) -> Answer:
+        client, topic = self._shared.account.client, self._submitter.topic
+        if isinstance(self._role, Forecaster):
+            return await self._role.answer(client, topic, nonce)
+        if isinstance(self._role, Reputer):
+            return await self._role.answer(client, topic, nonce, seconds)
         if self._wrong_units:
-            raise Withheld("model_absurd", self._wrong_units)
+            raise Withheld(Reason.MODEL_ABSURD, self._wrong_units)
         return await self._ladder.ask(seconds, self._serving, self._previous)
 
     async def _reread(self, submitter: Submitter) -> None:
         """Read the topic's contract again, and the network's newest inference."""
         await self._ladder.look()
         await self._watch.look()
+        if isinstance(self._role, Reputer):
+            await ensure_stake(self._shared.account, submitter.topic.id)
         found, known = await self._shared.account.client.topic(submitter.topic.id), submitter.topic
         if found == known:
             return
@@ -291,6 +304,20 @@ class TopicWorker:
 
     def _report(self, **changes: object) -> None:
         self._shared.reporter.report(self.recipe, **changes)
+
+
+def _role_of(deployment: Deployment, shared: Shared) -> Role:
+    match deployment.role:
+        case "inferer":
+            return Inferer()
+        case "reputer":
+            return Reputer(shared.pool, deployment.recipe)
+        case "forecaster" if shared.forecast is not None:
+            return Forecaster(shared.forecast)
+        case "forecaster":
+            raise ProcessError(f"There is no model that forecasts losses for {deployment.recipe}.")
+        case other:
+            raise ProcessError(f"{deployment.recipe} is deployed as {other!r}; there are inferer, forecaster, reputer.")
 
 
 def _place(deployment: Deployment) -> tuple[str, int, str]:

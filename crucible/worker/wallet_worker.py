@@ -23,6 +23,7 @@ from crucible.worker.lock import hold
 from crucible.worker.metrics import Metrics, MetricsServer
 from crucible.worker.pool import ModelPool
 from crucible.worker.reporter import Reporter
+from crucible.worker.roles.forecaster import ForecastModel
 from crucible.worker.submitter import anyone
 from crucible.worker.topic_worker import Shared, TopicWorker
 
@@ -59,6 +60,8 @@ class WalletWorker:
         What may be paid.
     may_sign : callable
         ``may_sign(address, topic_id)``: whether this host holds the lease; asked before every signature.
+    forecast : ForecastModel, optional
+        What deployments with the role ``forecaster`` forecast with.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class WalletWorker:
         recipe: str = "",
         fee: FeePolicy | None = None,
         may_sign: Callable[[str, int], bool] = anyone,
+        forecast: ForecastModel | None = None,
     ) -> None:
         self._settings = settings
         self._wallet = wallet
         self._recipe = recipe
         self._fee = fee or FeePolicy()
         self._may_sign = may_sign
+        self._forecast = forecast
         self._stop = asyncio.Event()
         self._tasks: dict[tuple[str, int, str], _Task] = {}
         self._reporter = Reporter(settings)
@@ -137,6 +142,7 @@ class WalletWorker:
                 self._reporter,
                 metrics,
                 self._may_sign,
+                self._forecast,
             )
             stack.push_async_callback(shared.pool.close)
             stack.push_async_callback(shared.waker.close)
@@ -208,7 +214,13 @@ class WalletWorker:
             if now < item.again_at:
                 return
             pause = min(item.pause * 2, _LONGEST_PAUSE)
-        worker = TopicWorker(shared, deployment)
+        try:
+            worker = TopicWorker(shared, deployment)
+        except CrucibleError as error:  # a role that this process cannot play
+            if self._reporter.of(deployment.recipe).message != str(error):
+                _LOG.error("%s", error)
+                self._reporter.report(deployment.recipe, state="failed", message=str(error))
+            return
         self._reporter.report(deployment.recipe, state="starting")
         self._tasks[key] = _Task(worker, asyncio.create_task(worker.run()), pause)
 
