@@ -15,7 +15,11 @@
     ├── RegistryError             the MLflow store refused, or has no such version
     ├── MechanismError            numbers from which the topic mechanism cannot compute an epoch
     ├── WalletError               a key that is missing, locked or of another address
+    ├── Withheld              nothing may be submitted so far; carries the reason's code
     ├── ChainError                the node
+    │   ├── NoAccount             the wallet's address was never funded
+    │   ├── FaucetBusy            asked too often; carries how long to wait
+    │   ├── FeeAboveCap           the chain asks for more than may be paid
     │   ├── NodeUnreachable       refused, timed out, or hung up; worth another endpoint or another try
     │   ├── TxRejected            the chain said no, with codespace, code and raw log
     │   │   └── SequenceMismatch  another transaction of this wallet came first; carries what was expected
@@ -90,8 +94,40 @@ class WalletError(CrucibleError):
     """A key is missing, locked, or belongs to another address."""
 
 
+class Withheld(CrucibleError):
+    """Nothing may be submitted for a nonce so far: there is no value, or somebody else submits.
+
+    Parameters
+    ----------
+    reason : str
+        The code of :mod:`crucible.worker.reasons` under which it is recorded.
+    words : str
+        The sentence.
+    """
+
+    def __init__(self, reason: str, words: str) -> None:
+        self.reason = reason
+        super().__init__(words)
+
+
 class ChainError(CrucibleError):
     """The node, or what it answered."""
+
+
+class NoAccount(ChainError):
+    """The chain does not know the wallet's address: it was never funded."""
+
+
+class FaucetBusy(ChainError):
+    """The faucet was asked too often; ``wait`` is how many seconds it wants to be left alone, 0 if it does not say."""
+
+    def __init__(self, wait: float, words: str) -> None:
+        self.wait = wait
+        super().__init__(words)
+
+
+class FeeAboveCap(ChainError):
+    """The chain asks for a higher fee than the policy allows."""
 
 
 class NodeUnreachable(ChainError):

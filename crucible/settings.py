@@ -219,5 +219,11 @@ def _read_endpoints(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
-    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key", "mlflow_store", "fleet_database"}
+    allowed = {item.name for item in fields(Settings)} - {
+        "home",
+        "recipes",
+        "allora_key",
+        "mlflow_store",
+        "fleet_database",
+    }
     return {name: value for name, value in values.items() if name in allowed}

@@ -1,181 +1,120 @@
-"""Queries and broadcasts over gRPC, with a deadline on every call."""
+"""Queries and broadcasts over gRPC, with a deadline on every call and another node when one fails."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-from allora_sdk.rpc_client.protos.cosmos.auth import v1beta1 as auth
-from allora_sdk.rpc_client.protos.cosmos.bank import v1beta1 as bank
-from allora_sdk.rpc_client.protos.cosmos.base.tendermint import v1beta1 as tm
-from allora_sdk.rpc_client.protos.cosmos.tx import v1beta1 as tx
-from allora_sdk.rpc_client.protos.emissions import v10 as e
-from allora_sdk.rpc_client.protos.feemarket.feemarket import v1 as feemarket
-from grpclib import GRPCError, Status
-from grpclib.client import Channel
-from grpclib.exceptions import ProtocolError, StreamTerminatedError
+from grpclib import GRPCError
 
-from crucible.chain.error_table import rejection
+from crucible.chain.answers import AccountInfo, Inclusion, TopicInfo, number, whole
+from crucible.chain.endpoints import Endpoints, Pinned
+from crucible.chain.error_table import expected_sequence, rejection
+from crucible.chain.protos import auth, bank, feemarket, tm, tx
+from crucible.chain.topic_queries import TopicQueries, nothing_there
 from crucible.chain.transaction import DENOM
-from crucible.errors import ChainError, NodeUnreachable, SettingsError
+from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch
 
-_UNREACHABLE = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.RESOURCE_EXHAUSTED)
-
-
-@dataclass(frozen=True)
-class TopicInfo:
-    """What the chain says of a topic; lengths in blocks."""
-
-    id: int
-    metadata: str
-    loss_method: str
-    epoch_length: int
-    ground_truth_lag: int
-    worker_window: int
+__all__ = ["AccountInfo", "ChainClient", "Inclusion", "TopicInfo"]
 
 
-@dataclass(frozen=True)
-class AccountInfo:
-    """An account's number and next sequence, as committed."""
-
-    number: int
-    sequence: int
-
-
-@dataclass(frozen=True)
-class Inclusion:
-    """A transaction in a block; ``code`` 0 is success."""
-
-    height: int
-    code: int
-    codespace: str
-    log: str
-
-
-class ChainClient:
-    """A client of one node. Use as an async context manager.
+class ChainClient(TopicQueries):
+    """A client of one chain, through one node or several. Use as an async context manager.
 
     Parameters
     ----------
     grpc_url : str
-        ``grpc+http://host:port`` or ``grpc+https://host:port``.
+        ``grpc+http://host:port`` or ``grpc+https://host:port``; several separated by commas.
     deadline : float
-        Seconds that any single call may take.
+        Seconds that any single call may take; at most 1.5 while there is another node to ask.
     """
 
     def __init__(self, grpc_url: str, *, deadline: float = 5.0) -> None:
-        parts = urlsplit(grpc_url)
-        if parts.scheme not in ("grpc+http", "grpc+https") or not parts.hostname or not parts.port:
-            raise SettingsError(
-                f"{grpc_url!r} is no gRPC endpoint; write grpc+http://host:port or grpc+https://host:port."
-            )
-        self.url = grpc_url
-        self.deadline = deadline
-        self._address = (parts.hostname, parts.port, parts.scheme == "grpc+https")
+        self.endpoints = Endpoints(grpc_url, deadline)
+        self._asked: Endpoints | Pinned = self.endpoints
+
+    @property
+    def url(self) -> str:
+        """The node that is asked first at present."""
+        return self.endpoints.current.url
+
+    def pinned(self) -> ChainClient:
+        """Return a client of the present node only: what it answers is one node's view, or nothing."""
+        view = ChainClient.__new__(ChainClient)
+        view.endpoints = self.endpoints
+        view._asked = Pinned(self.endpoints.current, self.endpoints.deadline)
+        return view
 
     async def __aenter__(self) -> Self:
-        host, port, secure = self._address
-        self._channel = Channel(host, port, ssl=True if secure else None)
-        options = {"timeout": self.deadline}
-        self._auth = auth.QueryStub(self._channel, **options)
-        self._bank = bank.QueryStub(self._channel, **options)
-        self._node = tm.ServiceStub(self._channel, **options)
-        self._tx = tx.ServiceStub(self._channel, **options)
-        self._emissions = e.QueryServiceStub(self._channel, **options)
-        self._fees = feemarket.QueryStub(self._channel, **options)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._channel.close()
+        self.endpoints.close()
 
     async def chain_id(self) -> str:
         """Return the node's chain id."""
-        found = await self._call(self._node.get_node_info, tm.GetNodeInfoRequest())
+        found = await self._call("node", "get_node_info", tm.GetNodeInfoRequest())
+        if found.default_node_info is None:
+            raise ChainError(f"The node at {self.url} does not say which chain it is of.")
         return str(found.default_node_info.network)
 
     async def height(self) -> int:
-        """Return the height of the last block."""
-        found = await self._call(self._node.get_latest_block, tm.GetLatestBlockRequest())
-        header = (found.sdk_block or found.block).header
-        return int(header.height)
+        """Return the height of the last block, of a node that is not behind the others."""
+        return await self._asked.height()
 
-    async def topic(self, topic_id: int) -> TopicInfo:
-        """Return a topic.
+    async def block_time(self, height: int) -> datetime:
+        """Return the time of a block, UTC.
 
         Raises
         ------
         ChainError
-            If it does not exist.
+            If the node does not have it any more.
         """
-        found = await self._call(self._emissions.get_topic, e.GetTopicRequest(topic_id=topic_id), missing=None)
-        if found is None or found.topic is None:
-            raise ChainError(f"Topic {topic_id} does not exist on this chain.")
-        topic = found.topic
-        return TopicInfo(
-            topic_id, topic.metadata, topic.loss_method, topic.epoch_length, topic.ground_truth_lag,
-            topic.worker_submission_window,
-        )  # fmt: skip
+        found = await self._call("node", "get_block_by_height", tm.GetBlockByHeightRequest(height=height))
+        block = found.sdk_block or found.block
+        if block is None or block.header.time is None:
+            raise ChainError(f"The node at {self.url} has no block {height}.")
+        at: datetime = block.header.time
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
     async def balance(self, address: str) -> int:
         """Return the balance in uallo."""
-        found = await self._call(self._bank.balance, bank.QueryBalanceRequest(address=address, denom=DENOM))
-        return int(found.balance.amount) if found.balance else 0
+        found = await self._call("bank", "balance", bank.QueryBalanceRequest(address=address, denom=DENOM))
+        return whole(found.balance.amount, "the balance") if found.balance else 0
 
     async def account(self, address: str) -> AccountInfo | None:
         """Return the account, or ``None`` if it was never funded."""
-        found = await self._call(self._auth.account_info, auth.QueryAccountInfoRequest(address=address), missing=None)
-        return AccountInfo(found.info.account_number, found.info.sequence) if found and found.info else None
-
-    async def is_registered(self, topic_id: int, address: str) -> bool:
-        """Return whether ``address`` is a worker of the topic."""
-        request = e.IsWorkerRegisteredInTopicIdRequest(topic_id=topic_id, address=address)
-        return bool((await self._call(self._emissions.is_worker_registered_in_topic_id, request)).is_registered)
-
-    async def may_submit(self, topic_id: int, address: str) -> bool:
-        """Return whether the topic's whitelist lets ``address`` submit."""
-        request = e.CanSubmitWorkerPayloadRequest(topic_id=topic_id, address=address)
-        return bool((await self._call(self._emissions.can_submit_worker_payload, request)).can_submit_worker_payload)
-
-    async def open_nonces(self, topic_id: int) -> list[int]:
-        """Return the unfulfilled worker nonces, ascending."""
-        request = e.GetUnfulfilledWorkerNoncesRequest(topic_id=topic_id)
-        found = await self._call(self._emissions.get_unfulfilled_worker_nonces, request)
-        return sorted(nonce.block_height for nonce in (found.nonces.nonces if found.nonces else []))
-
-    async def inference(self, topic_id: int, nonce: int, address: str) -> str | None:
-        """Return what the chain holds of ``address`` for ``nonce``, or ``None``."""
-        # while the window is open the chain keeps inferences by worker; by block only once it has closed
-        latest = e.GetWorkerLatestInputInferenceByTopicIdRequest(topic_id=topic_id, worker_address=address)
-        found = await self._call(self._emissions.get_worker_latest_input_inference_by_topic_id, latest, missing=None)
-        newest = found.latest_input_inference if found else None
-        if newest is not None and newest.block_height == nonce and newest.values:
-            return str(newest.values[0].value)
-        request = e.GetInferencesAtBlockRequest(topic_id=topic_id, block_height=nonce)
-        found = await self._call(self._emissions.get_inferences_at_block, request, missing=None)
-        rows = found.inferences.inferences if found and found.inferences else []
-        return next((row.values[0] for row in rows if row.inferer == address and row.values), None)
-
-    async def score(self, topic_id: int, nonce: int, address: str) -> float | None:
-        """Return the score of ``address`` for ``nonce``, or ``None`` as long as there is none."""
-        request = e.GetWorkerInferenceScoresAtBlockRequest(topic_id=topic_id, block_height=nonce)
-        found = await self._call(self._emissions.get_worker_inference_scores_at_block, request, missing=None)
-        rows = found.scores.scores if found and found.scores else []
-        return next((float(row.score) for row in rows if row.address == address), None)
+        request = auth.QueryAccountInfoRequest(address=address)
+        found = await self._call("auth", "account_info", request, missing=None)
+        return AccountInfo(int(found.info.account_number), int(found.info.sequence)) if found and found.info else None
 
     async def gas_price(self) -> float:
         """Return the fee market's price in uallo per unit of gas."""
-        found = await self._call(self._fees.gas_price, feemarket.GasPriceRequest(denom=DENOM))
-        return float(found.price.amount) / 1e18 if found.price else 0.0
+        found = await self._call("fees", "gas_price", feemarket.GasPriceRequest(denom=DENOM))
+        return number(found.price.amount, "the price of gas") / 1e18 if found.price else 0.0
 
     async def simulate(self, content: bytes) -> int:
-        """Return the gas that a transaction would use."""
-        found = await self._call(self._tx.simulate, tx.SimulateRequest(tx_bytes=content))
-        return int(found.gas_info.gas_used)
+        """Return the gas that a transaction would use.
+
+        Raises
+        ------
+        SequenceMismatch
+            If the node waits for another sequence.
+        ChainError
+            If the transaction would fail, in the node's words.
+        """
+        try:
+            found = await self._call("tx", "simulate", tx.SimulateRequest(tx_bytes=content))
+        except NodeUnreachable:
+            raise
+        except ChainError as error:
+            if "account sequence mismatch" in str(error):
+                raise SequenceMismatch(expected_sequence(str(error)), str(error)) from error
+            raise
+        return int(found.gas_info.gas_used) if found.gas_info else 0
 
     async def broadcast(self, content: bytes, tx_hash: str) -> None:
         """Hand over a signed transaction; returning means that CheckTx accepted it.
@@ -188,28 +127,25 @@ class ChainClient:
             If there was no answer: it may or may not have been accepted.
         """
         request = tx.BroadcastTxRequest(tx_bytes=content, mode=tx.BroadcastMode.SYNC)
-        response = (await self._call(self._tx.broadcast_tx, request)).tx_response
+        response = (await self._call("tx", "broadcast_tx", request)).tx_response
+        if response is None:
+            raise NodeUnreachable(f"The node at {self.url} does not say what became of the transaction.")
         if response.code:
             raise rejection(response.codespace, response.code, response.raw_log, tx_hash)
 
     async def find(self, tx_hash: str) -> Inclusion | None:
         """Return what became of a transaction, or ``None`` while it is in no block."""
-        found = await self._call(self._tx.get_tx, tx.GetTxRequest(hash=tx_hash), missing=None)
+        found = await self._call("tx", "get_tx", tx.GetTxRequest(hash=tx_hash), missing=None)
         if found is None or found.tx_response is None:
             return None
         response = found.tx_response
-        return Inclusion(response.height, response.code, response.codespace, response.raw_log)
+        return Inclusion(int(response.height), int(response.code), response.codespace, response.raw_log)
 
-    async def _call(self, method: Callable[[Any], Awaitable[Any]], request: Any, **missing: None) -> Any:
+    async def _call(self, service: str, method: str, request: Any, **missing: None) -> Any:
         """Call ``method``; with ``missing=None`` a NOT_FOUND answer is ``None``."""
         try:
-            return await method(request)
+            return await self._asked.call(service, method, request)
         except GRPCError as error:
-            if error.status is Status.NOT_FOUND and missing:
+            if missing and nothing_there(error):
                 return None
-            if error.status in _UNREACHABLE:
-                raise NodeUnreachable(f"The node at {self.url} does not answer: {error.message}.") from error
             raise ChainError(f"The node refused {type(request).__name__}: {error.message}") from error
-        except (OSError, TimeoutError, StreamTerminatedError, ProtocolError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
-            raise NodeUnreachable(f"The node at {self.url} cannot be reached: {reason}.") from error

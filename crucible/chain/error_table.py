@@ -23,38 +23,51 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Row:
-    """One refusal: codespace, code (or words of the log for plain Go errors), kind and meaning."""
+    """One refusal: codespace, code (or words of the log for plain Go errors), kind, reason code and meaning.
+
+    ``reason`` is what the journal records if the submission ends with it; see :mod:`crucible.worker.reasons`.
+    """
 
     codespace: str
     code: int
     words: str
     kind: Kind
+    reason: str
     meaning: str
 
 
 ERROR_TABLE = (
-    Row("emissions", 67, "", Kind.MISSED, "the worker window is not open"),
-    Row("emissions", 68, "", Kind.MISSED, "the reputer window is not open"),
-    Row("emissions", 75, "", Kind.MISSED, "the nonce is no longer waited for"),
-    Row("emissions", 78, "", Kind.ALREADY, "the score average was updated in this window already"),
-    Row("undefined", 1, "already submitted", Kind.ALREADY, "this worker has submitted for this nonce already"),
-    Row("emissions", 13, "", Kind.FATAL, "the worker is not registered in the topic"),
-    Row("emissions", 6, "", Kind.FATAL, "the topic does not exist"),
-    Row("emissions", 26, "", Kind.FATAL, "the payload is malformed"),
-    Row("sdk", 32, "", Kind.SEQUENCE, "another transaction of this wallet came first"),
-    Row("sdk", 19, "", Kind.PENDING, "the node has this very transaction already"),
-    Row("sdk", 30, "", Kind.MISSED, "the window ended before the transaction was in a block"),
-    Row("sdk", 13, "", Kind.RETRY, "the fee is below the market"),
-    Row("sdk", 11, "", Kind.RETRY, "the gas limit was too low"),
-    Row("sdk", 20, "", Kind.RETRY, "the node's mempool is full"),
-    Row("sdk", 5, "", Kind.FUNDS, "the wallet's balance is too low"),
-    Row("sdk", 4, "", Kind.FATAL, "the signature does not verify"),
-    Row("sdk", 9, "", Kind.FATAL, "the account does not exist; fund it first"),
-    Row("sdk", 2, "", Kind.FATAL, "the node cannot decode the transaction"),
+    Row("emissions", 67, "", Kind.MISSED, "window_closed", "the worker window is not open"),
+    Row("emissions", 68, "", Kind.MISSED, "window_closed", "the reputer window is not open"),
+    Row("emissions", 75, "", Kind.MISSED, "nonce_fulfilled", "the nonce is no longer waited for"),
+    Row("emissions", 78, "", Kind.ALREADY, "duplicate", "the score average was updated in this window already"),
+    Row(
+        "undefined",
+        1,
+        "already submitted",
+        Kind.ALREADY,
+        "duplicate",
+        "this worker has submitted for this nonce already",
+    ),
+    Row("emissions", 13, "", Kind.FATAL, "not_registered", "the worker is not registered in the topic"),
+    Row("emissions", 6, "", Kind.FATAL, "no_topic", "the topic does not exist"),
+    Row("emissions", 45, "", Kind.RETRY, "worker_nonce_open", "the worker window of this nonce is not closed yet"),
+    Row("emissions", 17, "", Kind.FATAL, "low_stake", "the reputer's stake is below the required minimum"),
+    Row("emissions", 26, "", Kind.FATAL, "malformed", "the payload is malformed"),
+    Row("sdk", 32, "", Kind.SEQUENCE, "sequence", "another transaction of this wallet came first"),
+    Row("sdk", 19, "", Kind.PENDING, "not_in_a_block", "the node has this very transaction already"),
+    Row("sdk", 30, "", Kind.MISSED, "window_closed", "the window ended before the transaction was in a block"),
+    Row("sdk", 13, "", Kind.RETRY, "fee_too_low", "the fee is below the market"),
+    Row("sdk", 11, "", Kind.RETRY, "out_of_gas", "the gas limit was too low"),
+    Row("sdk", 20, "", Kind.RETRY, "mempool_full", "the node's mempool is full"),
+    Row("sdk", 5, "", Kind.FUNDS, "no_funds", "the wallet's balance is too low"),
+    Row("sdk", 4, "", Kind.FATAL, "bad_signature", "the signature does not verify"),
+    Row("sdk", 9, "", Kind.FATAL, "no_funds", "the account does not exist; fund it first"),
+    Row("sdk", 2, "", Kind.FATAL, "malformed", "the node cannot decode the transaction"),
 )
 """The first row that fits decides."""
 
-_EXPECTED = re.compile(r"expected (\d+)")
+_EXPECTED = re.compile(r"expected (\d{1,19})")
 
 
 def classify(codespace: str, code: int, log: str) -> Row:
@@ -62,12 +75,17 @@ def classify(codespace: str, code: int, log: str) -> Row:
     for row in ERROR_TABLE:
         if (row.codespace, row.code) == (codespace, code) and row.words in log:
             return row
-    return Row(codespace, code, "", Kind.FATAL, log)
+    return Row(codespace, code, "", Kind.FATAL, "refused", log)
+
+
+def expected_sequence(log: str) -> int | None:
+    """Return the sequence that a refusal's text says is expected, or ``None``."""
+    found = _EXPECTED.search(log)
+    return int(found[1]) if found else None
 
 
 def rejection(codespace: str, code: int, log: str, tx_hash: str) -> TxRejected:
     """Return the exception for a refusal."""
     if classify(codespace, code, log).kind is Kind.SEQUENCE:
-        found = _EXPECTED.search(log)
-        return SequenceMismatch(int(found[1]) if found else None, log, tx_hash)
+        return SequenceMismatch(expected_sequence(log), log, tx_hash)
     return TxRejected(code, codespace, log, tx_hash)

@@ -5,33 +5,124 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import dataclass, field
 
 import websockets
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_SUBSCRIPTIONS = 5  # per connection: CometBFT's default
+
+
+class Waker:
+    """Sets an event whenever a submission window of its topic opens; reconnects for ever, to one URL after another.
+
+    A lost connection, a refused subscription or a missed event costs only time: whoever waits also polls.
+
+    Parameters
+    ----------
+    websocket_urls : str
+        One URL, or several separated by commas.
+    """
+
+    def __init__(self, websocket_urls: str) -> None:
+        self._urls = [url.strip() for url in websocket_urls.split(",") if url.strip()]
+        self._groups: list[_Group] = []
+
+    def add(self, topic_id: int, wake: asyncio.Event, *, reputer: bool = False) -> None:
+        """Begin to wake ``wake`` for a topic's worker windows, or its reputer windows."""
+        if not self._urls:
+            return
+        group = next((group for group in self._groups if len(group.events) < _SUBSCRIPTIONS), None)
+        if group is None:
+            group = _Group()
+            self._groups.append(group)
+        group.events[_query(topic_id, reputer)] = wake
+        group.restart(self._urls)
+
+    def remove(self, wake: asyncio.Event) -> None:
+        """Stop waking ``wake``."""
+        for group in self._groups:
+            group.events = {query: event for query, event in group.events.items() if event is not wake}
+            if not group.events:
+                group.stop()
+        self._groups = [group for group in self._groups if group.events]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        tasks = [task for group in self._groups if (task := group.stop())]
+        self._groups = []
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class _Group:
+    """The subscriptions of one connection."""
+
+    events: dict[str, asyncio.Event] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+
+    def restart(self, urls: list[str]) -> None:
+        self.stop()
+        self.task = asyncio.create_task(_follow(urls, dict(self.events)))
+
+    def stop(self) -> asyncio.Task[None] | None:
+        if self.task is not None:
+            self.task.cancel()
+        return self.task
 
 
 async def wake_on_window(websocket_url: str, topic_id: int, wake: asyncio.Event) -> None:
-    """Set ``wake`` whenever a submission window of the topic opens; reconnect for ever.
+    """Set ``wake`` whenever a worker window of the topic opens, until cancelled; see :class:`Waker`."""
+    await _follow([websocket_url], {_query(topic_id, False): wake})
 
-    A lost connection, a refused subscription or a missed event costs only time: whoever waits also polls.
+
+def woken(text: str | bytes, queries: list[str]) -> tuple[list[str], str]:
+    """Return the queries that a message of the node is about, all of them if it does not say, and its complaint.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON.
     """
-    query = f"tm.event='NewBlockEvents' AND emissions.v10.EventWorkerSubmissionWindowOpened.topic_id = '\"{topic_id}\"'"
-    call = json.dumps({"jsonrpc": "2.0", "method": "subscribe", "id": "windows", "params": {"query": query}})
-    pause = _FIRST_PAUSE
+    try:
+        message = json.loads(text)
+    except RecursionError:
+        raise ValueError("the message is nested too deeply") from None
+    if not isinstance(message, dict):
+        return queries, ""
+    if "error" in message:
+        return [], str(message["error"])[:200]
+    named = str(message.get("id", ""))
+    known = dict(zip(map(str, range(len(queries))), queries, strict=True))
+    return [known[named]] if named in known else queries, ""
+
+
+async def _follow(urls: list[str], events: dict[str, asyncio.Event]) -> None:
+    queries, pause, turn = list(events), _FIRST_PAUSE, 0
     while True:
+        url = urls[turn % len(urls)]
         try:
-            async with websockets.connect(websocket_url, open_timeout=5, close_timeout=1, max_size=2**24) as socket:
-                await socket.send(call)
+            async with websockets.connect(url, open_timeout=5, close_timeout=1, max_size=2**24) as socket:
+                for position, query in enumerate(queries):
+                    call = {"jsonrpc": "2.0", "method": "subscribe", "id": str(position), "params": {"query": query}}
+                    await socket.send(json.dumps(call))
                 async for text in socket:
-                    message = json.loads(text)
-                    if "error" in message:
-                        _LOG.warning("the node refused the subscription: %s", message["error"])
+                    about, complaint = woken(text, queries)
+                    if complaint:
+                        _LOG.warning("the node refused the subscription: %s", complaint)
                         break
                     pause = _FIRST_PAUSE
-                    wake.set()
+                    for query in about:
+                        events[query].set()
         except (OSError, TimeoutError, ValueError, websockets.WebSocketException) as error:
-            _LOG.warning("websocket lost (%s); polling goes on", error or type(error).__name__)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+            _LOG.warning("websocket %s lost (%s); polling goes on", url, error or type(error).__name__)
+        turn += 1
+        if turn % len(urls) == 0:  # every one of them was tried
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _query(topic_id: int, reputer: bool) -> str:
+    event = f"emissions.v10.Event{'Reputer' if reputer else 'Worker'}SubmissionWindowOpened"
+    return f"tm.event='NewBlockEvents' AND {event}.topic_id = '\"{topic_id}\"'"

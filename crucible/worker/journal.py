@@ -1,21 +1,22 @@
 """The journal: what was done about each nonce, durable before anything leaves.
 
-One SQLite file per worker, WAL, ``synchronous=FULL``: a step that was recorded survives a crash of the process or the
+One SQLite file per wallet, WAL, ``synchronous=FULL``: a step that was recorded survives a crash of the process or the
 machine. The states and what may follow what::
 
-    seen ─► predicted ─► signed ─► broadcast ─► included ─► scored
-      │         │           │          │           └─► unscored(reason)
-      └─────────┴───────────┴──────────┴─► missed(reason) | rejected(reason)
+    seen ─► features ─► predicted ─► signed ─► broadcast ─► included ─► scored
+      │         │           │           │          │           ├─► left_out(reason) ─► scored
+      │         │           │           │          │           └─► unscored(reason)
+      └─────────┴───────────┴───────────┴──────────┴─► missed(reason) | rejected(reason)
 
 A ``broadcast`` that the chain let go (forgotten and overtaken, or out of gas) may be ``signed`` once more.
 Rules: a nonce has one value for ever once it is signed; only the same payload is ever sent again; every terminal state
-carries a reason.
+but ``scored`` carries a reason and its code, see :mod:`crucible.worker.reasons`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,14 +26,21 @@ from typing import Any, Self
 from crucible.clock import Clock
 from crucible.errors import StoreError
 
+Value = float | int | str | bytes | None
+"""What a column may hold."""
+
+_ENDS = frozenset({"missed", "rejected"})
+
 FOLLOWS: dict[str, frozenset[str]] = {
-    "seen": frozenset({"predicted", "missed", "rejected"}),
     # included without a signature of ours: the chain holds a value for this nonce that an earlier journal sent
-    "predicted": frozenset({"predicted", "signed", "included", "missed", "rejected"}),
+    "seen": frozenset({"features", "predicted", "included"}) | _ENDS,
+    "features": frozenset({"features", "predicted", "included"}) | _ENDS,
+    "predicted": frozenset({"predicted", "signed", "included"}) | _ENDS,
     # signed again only after the chain refused the first signature (sequence, fee, gas): the payload stays
-    "signed": frozenset({"signed", "broadcast", "included", "missed", "rejected"}),
-    "broadcast": frozenset({"signed", "included", "missed", "rejected"}),
-    "included": frozenset({"scored", "unscored"}),
+    "signed": frozenset({"signed", "broadcast", "included"}) | _ENDS,
+    "broadcast": frozenset({"signed", "included"}) | _ENDS,
+    "included": frozenset({"left_out", "scored", "unscored"}),
+    "left_out": frozenset({"scored"}),
     "scored": frozenset(),
     "unscored": frozenset(),
     "missed": frozenset(),
@@ -40,31 +48,55 @@ FOLLOWS: dict[str, frozenset[str]] = {
 }
 """Which state may follow which."""
 
-TERMINAL = frozenset(state for state, following in FOLLOWS.items() if not following)
-"""States after which nothing happens any more."""
+TERMINAL = frozenset({"left_out", "scored", "unscored", "missed", "rejected"})
+"""States in which nothing more is to be done; a score may still come for what was left out."""
+
+UNSENT = frozenset({"seen", "features", "predicted"})
+"""States in which nothing of a nonce can have left this machine."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS submission (
     chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, role TEXT NOT NULL, address TEXT NOT NULL,
-    nonce INTEGER NOT NULL, state TEXT NOT NULL, window_end INTEGER NOT NULL, value REAL, predicted_for TEXT,
-    bundle TEXT, model_version INTEGER, tx_hash TEXT, tx_content BLOB, sequence INTEGER, height INTEGER,
-    code INTEGER, score REAL, reason TEXT,
+    nonce INTEGER NOT NULL, state TEXT NOT NULL, window_end INTEGER NOT NULL, value REAL, payload TEXT,
+    predicted_for TEXT, recipe TEXT, bundle TEXT, model_version INTEGER, rung TEXT, tx_hash TEXT, tx_content BLOB,
+    sequence INTEGER, fee INTEGER, height INTEGER, code INTEGER, score REAL, reason_code TEXT, reason TEXT,
     seen_at TEXT NOT NULL, updated_at TEXT NOT NULL,
     PRIMARY KEY (chain_id, topic_id, role, address, nonce)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS step (
-    nonce INTEGER NOT NULL, topic_id INTEGER NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, at TEXT NOT NULL,
-    note TEXT NOT NULL
+    nonce INTEGER NOT NULL, topic_id INTEGER NOT NULL, role TEXT NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL,
+    at TEXT NOT NULL, note TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS signature (
+    chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, role TEXT NOT NULL, address TEXT NOT NULL,
+    nonce INTEGER NOT NULL, tx_hash TEXT NOT NULL, sequence INTEGER NOT NULL,
+    PRIMARY KEY (chain_id, topic_id, role, address, nonce, tx_hash)
+) STRICT;
+CREATE INDEX IF NOT EXISTS submission_state ON submission (address, state);
 """
+_KEY = "(chain_id, topic_id, role, address) = (?, ?, ?, ?)"
 
 
 @dataclass(frozen=True)
 class Row:
     """One submission.
 
-    ``value`` is what was sent, in the topic's units; ``predicted_for`` the prediction time t, ISO, UTC; times are the
-    clock's.
+    Attributes
+    ----------
+    value : float or None
+        An inferer's value, in the topic's units.
+    payload : str or None
+        What a forecaster or reputer submits, as JSON.
+    predicted_for : str or None
+        The prediction time t, ISO, UTC.
+    rung : str or None
+        Which rung of the fallback ladder gave the value; ``champion`` if none was needed.
+    fee : int or None
+        What the newest signature offers, uallo.
+    reason_code, reason : str or None
+        Why it ended as it did; see :mod:`crucible.worker.reasons`.
+    seen_at, updated_at : str
+        The clock's time, ISO, UTC.
     """
 
     chain_id: str
@@ -75,15 +107,20 @@ class Row:
     state: str
     window_end: int
     value: float | None
+    payload: str | None
     predicted_for: str | None
+    recipe: str | None
     bundle: str | None
     model_version: int | None
+    rung: str | None
     tx_hash: str | None
     tx_content: bytes | None
     sequence: int | None
+    fee: int | None
     height: int | None
     code: int | None
     score: float | None
+    reason_code: str | None
     reason: str | None
     seen_at: str
     updated_at: str
@@ -103,7 +140,20 @@ _COLUMNS = ", ".join(field.name for field in fields(Row))
 
 
 class Journal:
-    """The journal of one worker: one chain, topic, role and address. Use as a context manager.
+    """One chain, topic, role and address in a wallet's journal. Use as a context manager.
+
+    Several of these share a wallet's file, in one process or in several.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; made if it is not there.
+    clock : Clock
+        Whose time is recorded.
+    chain_id, topic_id, address, role
+        The key.
+    recipe : str
+        By which recipe; noted with each nonce.
 
     Raises
     ------
@@ -111,20 +161,24 @@ class Journal:
         From any method, if the disk refuses; nothing must then be sent.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, chain_id: str, topic_id: int, address: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        chain_id: str,
+        topic_id: int,
+        address: str,
+        role: str = "inferer",
+        recipe: str = "",
+    ) -> None:
         self._path = path
         self._clock = clock
-        self._key = (chain_id, topic_id, "inferer", address)
+        self._recipe = recipe
+        self._key = (chain_id, topic_id, role, address)
 
     def __enter__(self) -> Self:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=5.0)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"The journal {self._path} cannot be opened: {error}.") from error
+        self._connection = open_journal(self._path)
         return self
 
     def __exit__(
@@ -134,31 +188,45 @@ class Journal:
 
     def row(self, nonce: int) -> Row | None:
         """Return what is recorded of ``nonce``."""
-        found = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM submission WHERE (chain_id, topic_id, role, address) = (?, ?, ?, ?) AND nonce = ?",
-            (*self._key, nonce),
-        ).fetchone()
-        return Row(*found) if found else None
+        found = self._rows(f"{_KEY} AND nonce = ?", (*self._key, nonce))
+        return found[0] if found else None
 
     def unfinished(self) -> list[Row]:
         """Return every submission that is not in a terminal state, oldest first."""
         marks = ", ".join("?" * len(TERMINAL))
-        found = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM submission WHERE (chain_id, topic_id, role, address) = (?, ?, ?, ?) "
-            f"AND state NOT IN ({marks}) ORDER BY nonce",
-            (*self._key, *sorted(TERMINAL)),
-        ).fetchall()
-        return [Row(*item) for item in found]
+        return self._rows(f"{_KEY} AND state NOT IN ({marks}) ORDER BY nonce", (*self._key, *sorted(TERMINAL)))
+
+    def left_out(self, since: int) -> list[Row]:
+        """Return what was left out of the active set, from nonce ``since`` on: a score may still come."""
+        return self._rows(f"{_KEY} AND state = 'left_out' AND nonce >= ? ORDER BY nonce", (*self._key, since))
+
+    def newest(self) -> int:
+        """Return the newest nonce that is recorded, or 0."""
+        query = f"SELECT max(nonce) FROM submission WHERE {_KEY}"
+        return self._connection.execute(query, self._key).fetchone()[0] or 0
+
+    def under_way(self) -> list[Row]:
+        """Return what this wallet has signed and no block holds so far, of every topic and role, by sequence."""
+        chain_id, _, _, address = self._key
+        where = "chain_id = ? AND address = ? AND state IN ('signed', 'broadcast') ORDER BY sequence"
+        return self._rows(where, (chain_id, address))
+
+    def hashes(self, nonce: int) -> list[str]:
+        """Return the hash of every transaction that was ever signed for ``nonce``, the newest first."""
+        query = f"SELECT tx_hash FROM signature WHERE {_KEY} AND nonce = ? ORDER BY rowid DESC"
+        return [tx_hash for (tx_hash,) in self._connection.execute(query, (*self._key, nonce)).fetchall()]
 
     def seen(self, nonce: int, window_end: int) -> Row:
         """Record that a window is open; a nonce that is known already stays as it is."""
+        if (known := self.row(nonce)) is not None:
+            return known
         with self._transaction() as write:
             now = self._now()
             inserted = write.execute(
                 "INSERT OR IGNORE INTO submission "
-                "(chain_id, topic_id, role, address, nonce, state, window_end, seen_at, updated_at) "
-                "VALUES (?, ?, ?, ?, ?, 'seen', ?, ?, ?)",
-                (*self._key, nonce, window_end, now, now),
+                "(chain_id, topic_id, role, address, nonce, state, window_end, recipe, seen_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, 'seen', ?, ?, ?, ?)",
+                (*self._key, nonce, window_end, self._recipe, now, now),
             )
             if inserted.rowcount:
                 self._note(write, nonce, "seen", now, f"window ends with block {window_end}")
@@ -166,7 +234,7 @@ class Journal:
         assert row is not None
         return row
 
-    def move(self, nonce: int, state: str, **changes: float | int | str | bytes | None) -> Row:
+    def move(self, nonce: int, state: str, **changes: Value) -> Row:
         """Record the next state of ``nonce`` with what is known by now, and return the row.
 
         Raises
@@ -174,24 +242,51 @@ class Journal:
         StoreError
             Also if that state may not follow the present one, or a signed value would change.
         """
+        return self._advance(nonce, (state,), changes)
+
+    def predicted(self, nonce: int, **changes: Value) -> Row:
+        """Record that the features of ``nonce`` are there, and what was predicted from them; see :meth:`move`."""
+        row = self.row(nonce)
+        states = ("features", "predicted") if row and row.state == "seen" else ("predicted",)
+        return self._advance(nonce, states, changes)
+
+    def _advance(self, nonce: int, states: tuple[str, ...], changes: Mapping[str, Value]) -> Row:
         with self._transaction() as write:
             before = self.row(nonce)
-            if before is None or state not in FOLLOWS[before.state]:
-                raise StoreError(f"Nonce {nonce} cannot go from {before.state if before else 'nothing'} to {state}.")
-            if before.tx_hash and "value" in changes and changes["value"] != before.value:
-                raise StoreError(f"Nonce {nonce} has a signed payload; its value cannot change.")
+            at = before.state if before else "nothing"
+            for step in states:
+                if before is None or step not in FOLLOWS[at]:
+                    raise StoreError(f"Nonce {nonce} cannot go from {at} to {step}.")
+                at = step
+            assert before is not None
+            for name in ("value", "payload"):
+                if before.tx_hash and name in changes and changes[name] != getattr(before, name):
+                    raise StoreError(f"Nonce {nonce} has a signed payload; its value cannot change.")
             now = self._now()
-            columns = {**changes, "state": state, "updated_at": now}
+            columns = {**changes, "state": at, "updated_at": now}
             assignments = ", ".join(f"{name} = ?" for name in columns)
             write.execute(
-                f"UPDATE submission SET {assignments} "
-                "WHERE (chain_id, topic_id, role, address) = (?, ?, ?, ?) AND nonce = ?",
+                f"UPDATE submission SET {assignments} WHERE {_KEY} AND nonce = ?",
                 (*columns.values(), *self._key, nonce),
             )
-            self._note(write, nonce, state, now, str(changes.get("reason") or changes.get("tx_hash") or ""))
+            if at == "signed" and "tx_hash" in changes:
+                write.execute(
+                    "INSERT OR IGNORE INTO signature VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*self._key, nonce, changes["tx_hash"], changes.get("sequence") or 0),
+                )
+            for step in states[:-1]:
+                self._note(write, nonce, step, now, "")
+            self._note(write, nonce, at, now, str(changes.get("reason") or changes.get("tx_hash") or ""))
         row = self.row(nonce)
         assert row is not None
         return row
+
+    def _rows(self, where: str, values: tuple[object, ...]) -> list[Row]:
+        try:
+            found = self._connection.execute(f"SELECT {_COLUMNS} FROM submission WHERE {where}", values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"The journal {self._path} cannot be read: {error}.") from error
+        return [Row(*item) for item in found]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -209,37 +304,67 @@ class Journal:
             ) from error
 
     def _note(self, write: sqlite3.Connection, nonce: int, state: str, at: str, note: str) -> None:
+        _, topic_id, role, address = self._key
         write.execute(
-            "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?)", (nonce, self._key[1], self._key[3], state, at, note)
+            "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?)", (nonce, topic_id, role, address, state, at, note)
         )
 
     def _now(self) -> str:
         return self._clock.now().isoformat()
 
 
+def open_journal(path: Path) -> sqlite3.Connection:
+    """Open a journal for writing, and make it if it is not there.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses, or the file is no journal.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_SCHEMA)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"The journal {path} cannot be opened: {error}.") from error
+    return connection
+
+
 def read_journal(path: Path) -> list[Row]:
     """Return every submission in a journal, oldest first, while its worker may be writing; none if there is no file.
+
+    ``<recipe>.db`` is a link to the journal of the recipe's wallet: through it only that recipe's are seen.
 
     Raises
     ------
     StoreError
         If the file is damaged.
     """
-    return [Row(*found) for found in _read(path, f"SELECT {_COLUMNS} FROM submission ORDER BY nonce")]
+    where, values = _seen_through(path)
+    return [Row(*found) for found in _read(path, f"SELECT {_COLUMNS} FROM submission {where} ORDER BY nonce", values)]
 
 
 def read_steps(path: Path) -> list[Step]:
     """Return every step in a journal in the order in which it was recorded; else as :func:`read_journal`."""
-    return [Step(*found) for found in _read(path, "SELECT nonce, state, at, note FROM step ORDER BY rowid")]
+    where, values = _seen_through(path)
+    keys = f"WHERE (topic_id, role, address, nonce) IN (SELECT topic_id, role, address, nonce FROM submission {where})"
+    query = f"SELECT nonce, state, at, note FROM step {keys} ORDER BY rowid"
+    return [Step(*found) for found in _read(path, query, values)]
 
 
-def _read(path: Path, query: str) -> list[Any]:
+def _seen_through(path: Path) -> tuple[str, tuple[str, ...]]:
+    return ("WHERE recipe = ?", (path.stem,)) if path.is_symlink() else ("", ())
+
+
+def _read(path: Path, query: str, values: tuple[str, ...] = ()) -> list[Any]:
     if not path.exists():
         return []
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)
+        connection = sqlite3.connect(f"file:{path.resolve()}?mode=ro", uri=True, timeout=5.0)
         try:
-            return connection.execute(query).fetchall()
+            return connection.execute(query, values).fetchall()
         finally:
             connection.close()
     except sqlite3.Error as error:

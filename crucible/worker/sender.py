@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from crucible.chain.account import Account
 from crucible.chain.client import ChainClient, Inclusion
 from crucible.chain.error_table import Kind, classify
-from crucible.chain.transaction import FeePolicy, inference, sign, unsigned
-from crucible.chain.wallet import Wallet
-from crucible.errors import ChainError, LeaseNotHeld, NodeUnreachable, SequenceMismatch, TxRejected, WalletError
-from crucible.worker.journal import Journal, Row
+from crucible.chain.fees import required_fee
+from crucible.chain.transaction import sign, unsigned
+from crucible.errors import NodeUnreachable, SequenceMismatch, TxRejected, Withheld
+from crucible.worker.journal import Journal, Row, Value
+from crucible.worker.reasons import Reason
+from crucible.worker.roles.role import Role
 
 _LOG = logging.getLogger(__name__)
-_GAS_HEADROOM = 1.3
 _MORE_GAS = 1.5  # what a delivery that ran out of gas is multiplied with
 _DELIVERIES = 3  # a payload that fails in a block costs its fee; after so many it is given up
+_SIGNINGS = 3  # in one attempt
 
 
 class Sender:
@@ -23,169 +26,217 @@ class Sender:
 
     Parameters
     ----------
-    client, wallet, journal
-        What it works with.
+    account : Account
+        The wallet, shared by all its topics.
+    journal : Journal
+        Where it is recorded.
+    role : Role
+        What is sent.
     topic_id : int
         The topic.
-    chain_id : str
-        The chain's id.
-    fee : FeePolicy
-        What may be paid.
     may_sign : callable
-        Whether this process may sign and send at this moment: whether it holds the lease.
+        ``may_sign(address, topic_id)`` is asked before every signature: whether this host may submit.
 
     Attributes
     ----------
-    why : dict of int to str
-        By nonce, the newest reason why its payload is in no block so far.
+    why : dict of int to tuple
+        By nonce, the newest reason, and its words, why its payload is in no block so far.
     """
 
     def __init__(
-        self, client: ChainClient, wallet: Wallet, journal: Journal, *, topic_id: int, chain_id: str, fee: FeePolicy,
-        may_sign: Callable[[], bool] = lambda: True,
-    ) -> None:  # fmt: skip
-        self._client = client
-        self._wallet = wallet
-        self._journal = journal
-        self._topic_id = topic_id
-        self._chain_id = chain_id
-        self._fee = fee
+        self, account: Account, journal: Journal, role: Role, topic_id: int, may_sign: Callable[[str, int], bool]
+    ) -> None:
+        self._account, self._journal, self._role, self._topic_id = account, journal, role, topic_id
+        self._client, self._wallet = account.client, account.wallet
         self._may_sign = may_sign
-        self._failed: dict[int, int] = {}
-        self.why: dict[int, str] = {}
+        self._failed: dict[int, int] = {}  # by nonce: deliveries that failed
+        self._poor: dict[int, int] = {}  # by nonce: fees that were too low
+        self._asked: dict[int, int] = {}  # by nonce: the fee that a node asked for, uallo
+        self._unsent: set[str] = set()  # hashes of signatures that no node has taken, nor failed to answer for
+        self.why: dict[int, tuple[Reason, str]] = {}
 
-    async def sign(self, row: Row, sequence: int | None = None) -> Row:
-        """Sign the payload of ``row`` and record it; nothing is sent.
+    async def submit(self, row: Row) -> Row:
+        """Sign the payload of ``row``, record it, and send it.
 
         Parameters
         ----------
         row : Row
             In a state that ``signed`` may follow, with a value.
-        sequence : int, optional
-            The account's committed sequence by default.
 
         Raises
         ------
+        Withheld
+            If another host holds the lease.
         ChainError
-            If the chain would refuse it, or cannot be asked.
-        LeaseNotHeld
-            If another host may be submitting for this wallet.
+            If the chain would refuse it, or cannot be asked; nothing was sent then.
         """
-        assert row.value is not None
-        account = await self._client.account(self._wallet.address)
-        if account is None:
-            raise ChainError(f"Account {self._wallet.address} was never funded.")
-        number = account.sequence if sequence is None else sequence
-        message = inference(self._wallet, self._topic_id, row.nonce, row.value)
-        used = await self._client.simulate(unsigned(message, self._wallet, number))
-        gas = int(used * _GAS_HEADROOM * _MORE_GAS ** self._failed.get(row.nonce, 0))
-        gas_price = await self._client.gas_price()
-        if not self._may_sign():
-            raise LeaseNotHeld(f"The lease of {self._wallet.address} in topic {self._topic_id} is not held here.")
-        signed = sign(
-            message,
-            self._wallet,
-            chain_id=self._chain_id,
-            number=account.number,
-            sequence=number,
-            gas=gas,
-            fee=self._fee.amount(gas, gas_price),
-            timeout_height=row.window_end,
-        )
-        return self._journal.move(
-            row.nonce, "signed", tx_hash=signed.hash, tx_content=signed.content, sequence=signed.sequence
-        )
+        async with self._account.sequencer.turn():
+            return await self._send(await self._sign(row))
 
-    async def send(self, row: Row, *, signings: int = 2) -> Row:
-        """Broadcast the signed bytes of ``row``, for the first time or again.
+    async def sign(self, row: Row) -> Row:
+        """Sign the payload of ``row`` and record it; nothing is sent. Raises as :meth:`submit`."""
+        async with self._account.sequencer.turn():
+            return await self._sign(row)
 
-        With no answer the row stays as it is: it is looked up before it is sent again.
+    async def send(self, row: Row) -> Row:
+        """Broadcast the signed bytes of ``row`` again.
 
-        Parameters
-        ----------
-        row : Row
-            ``signed`` or ``broadcast``.
-        signings : int
-            How often it may be signed anew in this call.
-
-        Raises
-        ------
-        WalletError
-            If the wallet is too poor. The row stays ``signed``: once there are funds, the same bytes are good.
+        With no answer the row stays as it is: it is looked up before it is sent once more.
         """
-        assert row.tx_content is not None
-        assert row.tx_hash is not None
-        if not self._may_sign():
-            self.why[row.nonce] = "another host may be submitting: the lease is not held here"
-            return row
-        try:
-            await self._client.broadcast(row.tx_content, row.tx_hash)
-        except SequenceMismatch as mismatch:
-            return await self._out_of_turn(row, mismatch, signings)
-        except TxRejected as refusal:
-            return await self._refused(row, refusal)
-        except NodeUnreachable as error:
-            _LOG.warning("nonce %d: no answer to the broadcast; its hash is looked up first (%s)", row.nonce, error)
-            self.why[row.nonce] = str(error)
-            return row
-        return self._accepted(row)
+        async with self._account.sequencer.turn():
+            return await self._send(row)
+
+    async def find(self, row: Row, client: ChainClient | None = None) -> Inclusion | None:
+        """Return what became of any transaction that was ever signed for ``row``, or ``None``."""
+        for tx_hash in self._journal.hashes(row.nonce):
+            found = await (client or self._client).find(tx_hash)
+            if found is not None:
+                return found
+        return None
 
     async def delivered(self, row: Row, found: Inclusion) -> Row:
         """Record what a block made of ``row``; a failure that another signing can cure is signed and sent anew."""
         if found.code == 0:
             return self._journal.move(row.nonce, "included", height=found.height, code=0)
         meaning = classify(found.codespace, found.code, found.log)
-        reason = f"{meaning.meaning} ({found.codespace} code {found.code})"
-        outcome: dict[str, float | int | str | bytes | None] = {
-            "height": found.height,
-            "code": found.code,
-            "reason": reason,
-        }
+        reason = Reason(meaning.reason)
+        words = f"{meaning.meaning} ({found.codespace} code {found.code})"
+        outcome: dict[str, Value] = {
+            "height": found.height, "code": found.code, "reason_code": reason, "reason": words,
+        }  # fmt: skip
         if meaning.kind is Kind.ALREADY:
             return self._journal.move(row.nonce, "included", **outcome)
         if meaning.kind in (Kind.RETRY, Kind.SEQUENCE, Kind.FUNDS) and found.height < row.window_end:
             self._failed[row.nonce] = self._failed.get(row.nonce, 0) + 1
-            self.why[row.nonce] = reason
+            self.why[row.nonce] = reason, words
             if self._failed[row.nonce] < _DELIVERIES:
-                _LOG.warning("nonce %d failed in block %d: %s; it is signed anew", row.nonce, found.height, reason)
-                return await self.send(await self.sign(row), signings=0)
+                _LOG.warning("nonce %d failed in block %d: %s; it is signed anew", row.nonce, found.height, words)
+                return await self.submit(row)
         return self._journal.move(row.nonce, "missed" if meaning.kind is Kind.MISSED else "rejected", **outcome)
+
+    async def _sign(self, row: Row, sequence: int | None = None) -> Row:
+        if not self._may_sign(self._wallet.address, self._topic_id):
+            raise Withheld(Reason.NO_LEASE, f"Another host submits for {self._wallet.address} in this topic.")
+        sequencer, fee = self._account.sequencer, self._account.fee
+        message = self._role.message(self._wallet, self._topic_id, row)
+        number, following = await sequencer.next()
+        turn = following if sequence is None else sequence
+        try:
+            used = await self._client.simulate(unsigned(message, self._wallet, turn))
+        except SequenceMismatch as mismatch:
+            sequencer.learn(mismatch.expected)
+            number, turn = await sequencer.next()
+            used = await self._client.simulate(unsigned(message, self._wallet, turn))
+        gas = int(used * fee.headroom * _MORE_GAS ** self._failed.get(row.nonce, 0))
+        poor = self._poor.get(row.nonce, 0)
+        price = await self._account.price(fresh=poor > 0)
+        amount = fee.amount(gas, price, attempt=poor, required=self._asked.get(row.nonce, 0))
+        signed = sign(
+            message, self._wallet, chain_id=self._account.chain_id, number=number, sequence=turn, gas=gas, fee=amount,
+            timeout_height=row.window_end,
+        )  # fmt: skip
+        row = self._journal.move(
+            row.nonce, "signed", tx_hash=signed.hash, tx_content=signed.content, sequence=turn, fee=amount
+        )
+        self._unsent.add(signed.hash)
+        return row
+
+    async def _send(self, row: Row, signings: int = _SIGNINGS - 1) -> Row:
+        assert row.tx_content is not None
+        assert row.tx_hash is not None
+        assert row.sequence is not None
+        try:
+            await self._client.broadcast(row.tx_content, row.tx_hash)
+        except SequenceMismatch as mismatch:
+            return await self._out_of_turn(row, mismatch, signings)
+        except TxRejected as refusal:
+            return await self._refused(row, refusal, signings)
+        except NodeUnreachable as error:
+            _LOG.warning("nonce %d: no answer to the broadcast; its hash is looked up first (%s)", row.nonce, error)
+            self.why[row.nonce] = Reason.NODE_UNREACHABLE, str(error)
+            self._unsent.discard(row.tx_hash)
+            # it may have been taken; if it was not, whoever comes next fills the gap with these very bytes
+            self._account.sequencer.accepted(row.sequence)
+            return row
+        return self._accepted(row)
 
     async def _out_of_turn(self, row: Row, mismatch: SequenceMismatch, signings: int) -> Row:
         assert row.tx_hash is not None
         assert row.sequence is not None
-        self.why[row.nonce] = mismatch.raw_log
+        sequencer = self._account.sequencer
+        self.why[row.nonce] = Reason.SEQUENCE, mismatch.raw_log
         account = await self._client.account(self._wallet.address)
         # asked after the account: a block in between can then not hide our own transaction
-        found = await self._client.find(row.tx_hash)
+        found = await self.find(row)
         if found is not None:
-            return await self.delivered(row, found)
+            sequencer.learn(None)
+            return await self._delivered_in_turn(row, found)
         committed = account.sequence if account else 0
         wanted = max(committed, mismatch.expected or 0)
-        if committed <= row.sequence < wanted:
-            # a transaction with this number waits in the mempool, perhaps this very one; the next block tells
+        sequencer.learn(wanted)
+        if wanted < row.sequence and signings and await self._fill(wanted, row):
+            return await self._send(row, signings - 1)
+        if row.tx_hash in self._unsent:
+            # refused at the first sending, so these bytes are nowhere
+            return await self._send(await self._sign(row, wanted), signings - 1) if signings else row
+        if committed <= row.sequence or not signings:
+            # a transaction with this number may wait in a mempool, perhaps this very one; the next block tells
             return row
-        if wanted == row.sequence or not signings:
-            return row
-        return await self.send(await self.sign(row, wanted), signings=signings - 1)
+        if await self._role.held(self._client, self._topic_id, row.nonce, self._wallet.address):
+            return self._journal.move(row.nonce, "included", **_WITHOUT_TRANSACTION)
+        return await self._send(await self._sign(row, wanted), signings - 1)
 
-    async def _refused(self, row: Row, refusal: TxRejected) -> Row:
-        assert row.tx_hash is not None
+    async def _fill(self, start: int, row: Row) -> bool:
+        """Send again what this wallet has signed with the numbers from ``start`` to that of ``row``."""
+        filled = False
+        for other in self._journal.under_way():
+            if other.sequence is None or other.tx_content is None or other.tx_hash is None:
+                continue
+            if start <= other.sequence < (row.sequence or 0) and other.window_end >= row.nonce:
+                try:
+                    await self._client.broadcast(other.tx_content, other.tx_hash)
+                except TxRejected:
+                    continue  # whoever submits it looks into that
+                filled = True
+                self._account.sequencer.accepted(other.sequence)
+        return filled
+
+    async def _refused(self, row: Row, refusal: TxRejected, signings: int) -> Row:
         meaning = classify(refusal.codespace, refusal.code, refusal.raw_log)
-        reason = f"{meaning.meaning} ({refusal.codespace} code {refusal.code})"
+        words = f"{meaning.meaning} ({refusal.codespace} code {refusal.code})"
         if meaning.kind is Kind.PENDING:
             return self._accepted(row)
         # this sending is refused; an earlier one of the same bytes may be in a block
-        found = await self._client.find(row.tx_hash)
+        found = await self.find(row)
         if found is not None:
-            return await self.delivered(row, found)
-        self.why[row.nonce] = reason
-        if meaning.kind is Kind.FUNDS:
-            raise WalletError(f"{self._wallet.address} cannot pay for nonce {row.nonce}: {refusal.raw_log}; fund it.")
-        if meaning.kind is Kind.RETRY:
-            return await self.sign(row)  # at the price and gas of this moment; the next look sends it
+            return await self._delivered_in_turn(row, found)
+        reason = Reason(meaning.reason)
+        self.why[row.nonce] = reason, words
+        if reason is Reason.FEE_TOO_LOW:
+            self._poor[row.nonce] = self._poor.get(row.nonce, 0) + 1
+            self._asked[row.nonce] = required_fee(refusal.raw_log)
+            # the sequence stays, so that of the two signatures only one can ever be in a block
+            signed = await self._sign(row, row.sequence)
+            return await self._send(signed, signings - 1) if signings else signed
+        if meaning.kind in (Kind.RETRY, Kind.FUNDS) or row.tx_hash not in self._unsent:
+            return row  # the same bytes, at the next look; if they were taken before, the end of the window tells
         state = "missed" if meaning.kind is Kind.MISSED else "rejected"
-        return self._journal.move(row.nonce, state, code=refusal.code, reason=reason)
+        self._account.sequencer.learn(None)
+        return self._journal.move(row.nonce, state, code=refusal.code, reason_code=reason, reason=words)
+
+    async def _delivered_in_turn(self, row: Row, found: Inclusion) -> Row:
+        # a failure is taken up at the next look, which finds it again without holding the wallet
+        return await self.delivered(row, found) if found.code == 0 else row
 
     def _accepted(self, row: Row) -> Row:
+        assert row.tx_hash is not None
+        assert row.sequence is not None
+        self._unsent.discard(row.tx_hash)
+        self._account.sequencer.accepted(row.sequence)
         return row if row.state == "broadcast" else self._journal.move(row.nonce, "broadcast")
+
+
+_WITHOUT_TRANSACTION = {
+    "reason_code": Reason.WITHOUT_TRANSACTION,
+    "reason": "found on chain without its transaction",
+}

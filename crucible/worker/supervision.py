@@ -33,7 +33,7 @@ class Supervised:
     """A worker process; times are monotonic seconds."""
 
     process: WorkerProcess
-    identity: tuple[object, ...] | None = None
+    identity: dict[str, int] | None = None
     started: float = 0.0
     pause: float = _FIRST_PAUSE
     restart_at: float | None = None
@@ -52,8 +52,8 @@ class Supervised:
 
     def adopt_identity(self, group: list[Wanted]) -> bool:
         """Whether the process must be replaced to serve ``group``; of an adopted one the first look is believed."""
-        before, self.identity = self.identity, _identity(group)
-        return before is not None and before != self.identity
+        before, self.identity = self.identity or {}, _identity(group)
+        return any(before.get(recipe, restarts) != restarts for recipe, restarts in self.identity.items())
 
     def back_off(self) -> float:
         """Set when to start again, and return the pause in seconds.
@@ -167,10 +167,6 @@ class Handover:
         self._keeper.release()
 
 
-def _identity(group: list[Wanted]) -> tuple[object, ...]:
-    """What cannot change under a running process: its wallet and topics, and how often a restart was asked for."""
-    return tuple(
-        sorted(
-            (item.deployment.recipe, item.deployment.wallet, item.deployment.topic_id, item.restarts) for item in group
-        )
-    )
+def _identity(group: list[Wanted]) -> dict[str, int]:
+    """How often a restart was asked for, by recipe; everything else a running process follows by itself."""
+    return {item.deployment.recipe: item.restarts for item in group}

@@ -22,13 +22,13 @@ FLEET, KEY, MANNER = "CRUCIBLE_FLEET", "CRUCIBLE_WORKER", "CRUCIBLE_STARTED_AS"
 
 
 def process_key(deployment: Deployment) -> str:
-    """Return the unit that is one process; deployments of equal keys share it."""
-    return deployment.recipe
+    """Return the unit that is one process, the wallet: its topics share a sequence of transactions."""
+    return deployment.wallet
 
 
 def process_command(key: str) -> list[str]:
     """Return the arguments of ``crucible`` that start the process ``key``."""
-    return ["worker", "run", key]
+    return ["worker", "run", "--wallet", key]
 
 
 def log_path(settings: Settings, key: str) -> Path:

@@ -8,7 +8,9 @@ from aiohttp import web
 from crucible.chain.client import ChainClient
 from crucible.chain.error_table import ERROR_TABLE, Kind, classify, rejection
 from crucible.chain.faucet import ask_faucet
-from crucible.chain.transaction import FeePolicy, Message, inference, registration, sign, unsigned
+from crucible.chain.fees import FeePolicy
+from crucible.chain.payloads import inference, registration
+from crucible.chain.transaction import Message, sign, unsigned
 from crucible.chain.wakeup import wake_on_window
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, SettingsError, TxRejected

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from crucible.clock import ManualClock, SystemClock
 from crucible.errors import StoreError
 from crucible.worker.deployment import STALE_SECONDS, Actual
-from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, read_journal
+from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, read_journal, read_steps
+from crucible.worker.journal_file import link_recipe
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 KEY = {"chain_id": "allora-testnet-1", "topic_id": 77, "address": "allo1me"}
@@ -105,3 +106,94 @@ def test_a_process_that_runs_and_says_nothing_is_not_alive():
     assert not replace(report, beat=now - STALE_SECONDS - 1).alive
     assert not replace(report, started=report.started - 100).alive  # another process was given its id
     assert not replace(report, pid=2**22 + 1).alive
+
+
+OLD_SCHEMA = """
+CREATE TABLE submission (
+    chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, role TEXT NOT NULL, address TEXT NOT NULL,
+    nonce INTEGER NOT NULL, state TEXT NOT NULL, window_end INTEGER NOT NULL, value REAL, predicted_for TEXT,
+    bundle TEXT, model_version INTEGER, tx_hash TEXT, tx_content BLOB, sequence INTEGER, height INTEGER,
+    code INTEGER, score REAL, reason TEXT,
+    seen_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+    PRIMARY KEY (chain_id, topic_id, role, address, nonce)
+) STRICT;
+CREATE TABLE step (
+    nonce INTEGER NOT NULL, topic_id INTEGER NOT NULL, address TEXT NOT NULL, state TEXT NOT NULL, at TEXT NOT NULL,
+    note TEXT NOT NULL
+) STRICT;
+"""
+
+
+def old_journal(path):
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(OLD_SCHEMA)
+    for nonce, state, tx_hash in ((12, "scored", "AA"), (24, "signed", "BB"), (36, "seen", None)):
+        connection.execute(
+            "INSERT INTO submission VALUES ('allora-testnet-1', 77, 'inferer', 'allo1me', ?, ?, ?, 1.5, 't', 'b', 1, "
+            "?, ?, 7, NULL, NULL, NULL, NULL, 'x', 'y')",
+            (nonce, state, nonce + 8, tx_hash, b"bytes" if tx_hash else None),
+        )
+        connection.execute("INSERT INTO step VALUES (?, 77, 'allo1me', ?, 'x', '')", (nonce, state))
+    connection.commit()
+    return connection
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_recipes_own_journal_becomes_part_of_its_wallets(tmp_path, killed, monkeypatch):
+    recipe, wallet = tmp_path / "btc.db", tmp_path / "wallet.w.db"
+    held = old_journal(recipe)  # still open: its rows are in the write-ahead log
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                link_recipe(wallet, "btc")
+        assert not recipe.is_symlink()
+    held.close()
+    for _ in range(2):
+        link_recipe(wallet, "btc")
+    assert recipe.is_symlink()
+    assert (tmp_path / "btc.db.migrated").exists()
+    rows = read_journal(recipe)
+    assert [(row.nonce, row.state, row.recipe) for row in rows] == [
+        (12, "scored", "btc"), (24, "signed", "btc"), (36, "seen", "btc"),
+    ]  # fmt: skip
+    assert [step.state for step in read_steps(recipe)] == ["scored", "signed", "seen"]
+    with Journal(wallet, ManualClock(NOW), **KEY, recipe="btc") as journal:
+        assert journal.hashes(24) == ["BB"]
+        assert [row.nonce for row in journal.under_way()] == [24]
+        assert journal.move(24, "broadcast").tx_content == b"bytes"
+    with Journal(wallet, ManualClock(NOW), **{**KEY, "topic_id": 5}, recipe="other") as journal:
+        journal.seen(12, 20)
+    assert len(read_journal(recipe)) == 3
+    assert len(read_journal(wallet)) == 4
+
+
+def test_a_recipe_that_changes_its_wallet_is_seen_through_the_new_link(tmp_path):
+    for name in ("one", "two"):
+        with Journal(tmp_path / f"wallet.{name}.db", ManualClock(NOW), **KEY, recipe="btc") as journal:
+            journal.seen(1 if name == "one" else 2, 9)
+        link_recipe(tmp_path / f"wallet.{name}.db", "btc")
+    assert [row.nonce for row in read_journal(tmp_path / "btc.db")] == [2]
+
+
+def test_topics_share_a_file_and_see_only_their_own(tmp_path):
+    clock = ManualClock(NOW)
+    with (
+        Journal(tmp_path / "w.db", clock, **KEY) as one,
+        Journal(tmp_path / "w.db", clock, **{**KEY, "topic_id": 78}) as two,
+        Journal(tmp_path / "w.db", clock, **KEY, role="reputer") as three,
+    ):
+        to_signed(one)
+        to_signed(two)
+        three.seen(12, 40)
+        assert [row.topic_id for row in one.under_way()] == [77, 78]
+        assert (three.row(12).state, one.newest(), three.newest()) == ("seen", 12, 12)
+        one.move(12, "signed", tx_hash="CC", tx_content=b"more", sequence=4)
+        assert (one.hashes(12), two.hashes(12)) == (["CC", "AA"], ["AA"])
+        one.move(12, "broadcast")
+        one.move(12, "included")
+        one.move(12, "left_out", reason_code="left_out", reason="x")
+        assert one.unfinished() == []
+        assert [row.nonce for row in one.left_out(0)] == [12]
+        assert one.move(12, "scored", score=0.1).reason_code == "left_out"

@@ -1,0 +1,1 @@
+"""What a wallet can be in a topic: inferer, forecaster, reputer."""
