@@ -16,7 +16,7 @@ from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
 from crucible.settings import Settings
-from crucible.worker.deployment import Deployment, desired_path, read_actual, write_desired
+from crucible.worker.deployment import Deployment, read_actual, remove_desired, write_desired
 from crucible.worker.journal import read_journal
 from crucible.worker.journal_file import wallet_journal
 
@@ -93,7 +93,7 @@ def test_a_wallet_serves_its_topics_from_one_process(home):
         assert {row.rung for row in rows if row.value is not None} == {"champion"}
 
         # what is no longer wanted ends, and the others do not notice
-        desired_path(settings, third.recipe.name).unlink()
+        remove_desired(settings, third.recipe.name)
         third.wait(lambda: third.actual().state == "stopped", "the end of the third")
         done = len(first.rows("included", "scored"))
         first.wait(lambda: len(first.rows("included", "scored")) > done, "life to go on")
