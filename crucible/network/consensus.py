@@ -135,8 +135,12 @@ class Consensus:
 
 def _rotated(losses: np.ndarray) -> np.ndarray:
     """Return ``losses`` (..., m, x) in as many columns as there are reputers, if that is fewer; norms stay."""
-    if losses.shape[-1] <= losses.shape[-2]:
+    m = losses.shape[-2]
+    if losses.shape[-1] <= m:
         return losses
+    if losses.ndim == 2:  # without the checks and copies that mode "r" makes for any shape
+        factors, _ = np.linalg.qr(losses.T, mode="raw")
+        return factors[:, :m] * np.tri(m)
     return np.swapaxes(np.linalg.qr(np.swapaxes(losses, -1, -2), mode="r"), -1, -2)
 
 

@@ -17,4 +17,7 @@ def every(mask: np.ndarray) -> bool:
 
 def has_nan(values: np.ndarray) -> bool:
     """Return whether ``values``, of any shape, contain NaN."""
+    if values.ndim == 1:
+        total = np.dot(values, values)  # squares never cancel, so only NaN makes it NaN
+        return bool(total != total)
     return bool(np.count_nonzero(np.isnan(values)))

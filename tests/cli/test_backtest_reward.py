@@ -1,6 +1,7 @@
 """``crucible backtest-reward``: files in, a report or one clear sentence out."""
 
 import json
+from dataclasses import asdict
 from typing import get_args
 
 import numpy as np
@@ -14,9 +15,12 @@ from crucible.cli import crucible
 from crucible.cli.reward import _LOSSES, _VERSIONS
 from crucible.errors import CrucibleError, EvaluationError, SchemaError
 from crucible.network.parameters import VERSIONS
+from crucible.process import write_json
 from crucible.recipe import LossMethod
-from crucible.reward_stages import candidate_of_file, candidate_of_predictions
-from crucible.validation.predictions import OutOfSample
+from crucible.reward_stages import candidate_of_file, candidate_of_predictions, candidate_of_recipe
+from crucible.settings import Settings
+from crucible.stage_records import NOTES, Current, current_file
+from crucible.validation.predictions import OutOfSample, write_predictions
 from crucible.validation.reward_files import read_candidate, read_field
 
 EPOCHS = 300
@@ -120,6 +124,26 @@ def test_a_recipe_says_loss_horizon_units_and_cadence(recipe, tmp_path):
     pq.write_table(_columns(), tmp_path / "p.parquet")
     assert candidate_of_file(tmp_path / "p.parquet", slow, None, None).block == 3
     assert candidate_of_file(tmp_path / "p.parquet", slow, "abse", 5).loss == "abse"
+
+
+def test_an_evaluated_recipe_needs_no_file(run, tmp_path, recipe):
+    settings = Settings.load({"CRUCIBLE_HOME": str(tmp_path / "home")})
+    current = Current(recipe.digest, "b", "f" * 8, "r" * 8, "2026-01-01", "2026-02-01", "2026-02-01T00:00:00+00:00")
+    generator = np.random.default_rng(0)
+    actual = 1e-3 * generator.normal(size=EPOCHS)
+    oos = OutOfSample(TIMES, np.zeros(EPOCHS, int), np.full(EPOCHS, 100.0), actual,
+                      {"ridge": 0.1 * actual, "flat": np.zeros(EPOCHS)}, np.full(EPOCHS, 1e-3))  # fmt: skip
+    folder = settings.evaluations / recipe.name / current.evaluation
+    write_json(current_file(settings, recipe), asdict(current))
+    _refused(run(recipe.name), "walk_forward")
+    write_predictions(folder / "predictions.parquet", oos)
+    write_json(folder / NOTES, {"chosen": "ridge"})
+    found = candidate_of_recipe(settings, recipe)
+    assert found.predictions == pytest.approx(100 * np.exp(0.1 * actual))  # a price topic
+    done = run(recipe.name, "--workers", 3, "--effect-epochs", 1, "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["candidate"], report["loss"]) == (f"{recipe.name}: ridge", recipe.topic.loss)
 
 
 def _refused(done, *words):
