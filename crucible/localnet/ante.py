@@ -76,8 +76,8 @@ def decode(content: bytes, *, house: bool = False) -> Transaction:
         transaction = Transaction(raw, body, auth, hashlib.sha256(content).hexdigest().upper(), content, house)
         if len(auth.signer_infos) != 1 or len(raw.signatures) != 1 or not body.messages:
             raise ValueError("one signer and at least one message are needed")
-        refuse_ill_typed(body)
-        refuse_ill_typed(auth)
+        refuse_ill_typed(body, strict=True)
+        refuse_ill_typed(auth, strict=True)
         # read now, so that damaged parts are a decoding error
         for part in ("public", "fee", "gas_limit", "sequence"):
             getattr(transaction, part)

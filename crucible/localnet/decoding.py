@@ -11,17 +11,20 @@ from betterproto2 import Message
 _SCALARS: dict[str, type] = {"int": int, "str": str, "bytes": bytes, "bool": bool, "float": float}
 
 
-def refuse_ill_typed(message: Message) -> None:
+def refuse_ill_typed(message: Message, *, strict: bool = False) -> None:
     """Raise :class:`ValueError` if a field of ``message``, however deep, has another type than it was declared with.
 
-    A number that was sent with the wire type of a packed list, for example, arrives as a list.
+    A number that was sent with the wire type of a packed list, for example, arrives as a list. With ``strict`` fields
+    that the definition does not have are refused as well, as the chain refuses them in transactions.
     """
     kind: Any = type(message)
+    if strict and message._unknown_fields:
+        raise ValueError(f"{kind.__name__} has unknown fields")
     for name, scalar, many in _declared(kind):
         value = getattr(message, name)
         for item in value if many and isinstance(value, list) else [value]:
             if isinstance(item, Message):
-                refuse_ill_typed(item)
+                refuse_ill_typed(item, strict=strict)
             elif (scalar is not None and not isinstance(item, scalar)) or isinstance(item, (list, dict)):
                 raise ValueError(f"{type(message).__name__}.{name} has the wrong wire type")
 

@@ -63,10 +63,11 @@ def parse_messages(transaction: Transaction) -> Parsed:
             raise sdk(2, f"unable to resolve type URL {item.type_url[:80]}: tx parse error")
         try:
             message = handler.parse(item.value)
-            refuse_ill_typed(message)
+            refuse_ill_typed(message, strict=True)
             handler.signer(message)
         except Exception as error:  # whatever the decoder stumbles over, it is the sender's doing
-            raise sdk(2, f"{type(error).__name__} in {item.type_url}: tx parse error") from error
+            words = str(error) if isinstance(error, ValueError) else type(error).__name__
+            raise sdk(2, f"{words[:200]}: tx parse error") from error
         found.append((handler, message))
     transaction.parsed.extend(found)
     return found

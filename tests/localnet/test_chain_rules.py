@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from allora_sdk.rpc_client.protos.cosmos.bank.v1beta1 import MsgSend
@@ -312,3 +313,12 @@ def test_a_chain_that_grows_long_forgets_old_nonces(spec):
         chain.step(float(chain.height + 1))
     assert len(chain.topics[77].nonces) <= 201
     assert min(chain.topics[77].nonces) > 12
+
+
+def test_a_lag_of_broken_epochs_opens_the_reputer_window_on_the_grid(spec):
+    odd = replace(spec, ground_truth_lag=18)
+    assert (odd.reputer_start(12), odd.reputer_end(12)) == (36, 48)
+    assert (spec.reputer_start(12), spec.reputer_end(12)) == (24, 36)
+    for wrong in ({"worker_window": 13}, {"worker_window": 0}, {"ground_truth_lag": 11}):
+        with pytest.raises(ValueError, match="must fit into"):
+            replace(spec, **wrong)

@@ -67,9 +67,9 @@ def test_house_actors_play_and_a_second_start_continues(tmp_path, pytestconfig):
             time.sleep(0.2)
         started = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        output = process.communicate(timeout=5)[0]
+        output = process.communicate(timeout=10)[0]
         assert process.returncode == 0, output
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 6  # 0.3 s of its own; the rest is a busy machine's
         state = json.loads(state_file.read_text())
         nonces = state["topics"][0]["nonces"].values()
         assert len(scored(state_file)) >= 2, output
@@ -79,7 +79,7 @@ def test_house_actors_play_and_a_second_start_continues(tmp_path, pytestconfig):
         again = launch(pytestconfig.rootpath, tmp_path, *arguments, clock=clock.text(), exchange=exchange.url)
         assert wait_file(tmp_path / "ready.json", again)["height"] == state["height"]
         again.send_signal(signal.SIGINT)
-        again.communicate(timeout=5)
+        again.communicate(timeout=10)
         assert again.returncode == 0
 
 

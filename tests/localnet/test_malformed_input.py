@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from contextlib import contextmanager, suppress
 from urllib.parse import quote, urlsplit
 
@@ -35,7 +36,8 @@ def nothing_unforeseen(caplog):
     ] == []
 
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = 2000 if os.environ.get("CRUCIBLE_PROVE") else 80
+FUZZ = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +152,7 @@ def test_random_loss_bundles(core, losses, combined):
         core.simulate(signed(core, REPUTER, message))
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.text(max_size=80))
 def test_random_subscriptions(text):
     with suppress(ValueError):
@@ -193,7 +196,7 @@ JSON = st.recursive(
 def test_random_json_over_the_websocket_and_to_the_control_endpoint(node):
     with session_of(node) as (loop, session):
 
-        @settings(max_examples=80, deadline=None)
+        @settings(max_examples=EXAMPLES // 2, deadline=None)
         @given(
             JSON
             | st.fixed_dictionaries({"id": JSON, "method": st.sampled_from(["subscribe", "status"]), "params": JSON})
@@ -216,7 +219,7 @@ def test_random_json_over_the_websocket_and_to_the_control_endpoint(node):
 def test_random_paths_queries_and_forms(node):
     with session_of(node) as (loop, session):
 
-        @settings(max_examples=80, deadline=None)
+        @settings(max_examples=EXAMPLES // 2, deadline=None)
         @given(st.text(max_size=20), st.text(max_size=20), st.binary(max_size=60))
         def play(name, value, body):
             async def talk():
@@ -276,3 +279,11 @@ def test_every_grpc_method_takes_an_empty_and_a_damaged_request(node):
     damaged = [status for (_, name), status in statuses.items() if name == "Damaged"]
     assert damaged.count(Status.INVALID_ARGUMENT) > 60
     node.step()
+
+
+def test_a_transaction_with_a_field_that_the_chain_does_not_know_is_refused(core):
+    """What a client of a later protocol would send: the upgrade that broke deployed workers."""
+    message = e.RegisterRequest(sender=REPUTER.address, topic_id=77, owner=REPUTER.address)
+    content = signed(core, REPUTER, e.RegisterRequest.parse(bytes(message) + b"\xa2\x06\x01x"))
+    _, refusal = core.broadcast(content)
+    assert (refusal.code, "unknown fields" in refusal.log) == (2, True)
