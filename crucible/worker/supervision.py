@@ -133,25 +133,27 @@ class Handover:
         self._clock = settings.clock
         self._shared = bool(settings.fleet_database)
         self._keeper = LeaseKeeper(database, settings.chain_id, holder, watch=watch)
-        self._asked: set[tuple[str, int]] = set()
         self._since: float | None = None
 
     def obtain(self, group: list[Wanted]) -> bool:
-        """Try for every lease of ``group``; whether one of them is held.
+        """Try for the leases of ``group``; whether the first of them is held.
+
+        The others are tried for only then. Every host begins with the same one, so all topics of a process, and with
+        them the sequence of its wallet, end up on one host.
 
         Raises
         ------
         StoreError
             If the database cannot be asked.
         """
-        for wanted in group:
+        for wanted in sorted(group, key=lambda item: (item.deployment.wallet, item.deployment.topic_id)):
             key = (wanted.deployment.wallet, wanted.deployment.topic_id)
-            self._asked.add(key)
             self._keeper.want(*key, lease_seconds(epoch_wall(wanted, self._clock), shared=self._shared))
-        self._keeper.tick()
-        held = any(self._keeper.may_sign(*key) for key in self._asked)
-        self._since = self._since or (time.monotonic() if held else None)
-        return held
+            self._keeper.tick()
+            if self._since is None and not self._keeper.may_sign(*key):
+                return False
+            self._since = self._since or time.monotonic()
+        return True
 
     def keep(self) -> bool:
         """Renew what the worker has not taken yet; whether there still is anything to do."""

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from crucible.errors import StoreError, WalletError
+from crucible.settings import Settings
+from crucible.worker.deployment import Deployment, Wanted
 from crucible.worker.fleet_database import FleetDatabase
 from crucible.worker.host import elapsed
 from crucible.worker.lease import LeaseKeeper, LeaseWatch, lease_seconds
+from crucible.worker.supervision import Handover
 from crucible.worker.wallet_pins import pin_wallet, pinned_address
 
 PROVE = bool(os.environ.get("CRUCIBLE_PROVE"))
@@ -278,3 +281,30 @@ def test_what_is_free_is_judged_by_what_was_seen_and_not_by_times_in_the_databas
     watch.look()
     assert watch.free_for("us/w", *KEY)
     assert [(lease.host, lease.beat) for lease in watch.leases()] == [("them", 1)]
+
+
+def test_all_topics_of_a_process_go_to_the_host_that_has_the_first(stores, tmp_path):
+    settings = Settings.load({"CRUCIBLE_HOME": str(tmp_path)})
+    database = stores("handover")
+    group = [
+        Wanted(Deployment(f"r{topic}", 1, "b", "p", 1, topic, "main", "now", epoch_seconds=300.0), True, 0)
+        for topic in (9, 5, 7)
+    ]
+    one, two = (
+        Handover(settings, database, f"{name}/w", LeaseWatch(database, settings.chain_id)) for name in ("one", "two")
+    )
+    assert one.obtain(group)
+    assert not two.obtain(group)
+    watch = LeaseWatch(database, settings.chain_id)
+    watch.look()
+    assert {(lease.topic_id, lease.host) for lease in watch.leases()} == {(5, "one"), (7, "one"), (9, "one")}
+    worker = LeaseKeeper(database, settings.chain_id, "one/w")
+    for topic in (5, 7, 9):
+        worker.want("main", topic, 60.0)
+    assert one.keep()
+    worker.tick()
+    assert all(worker.may_sign("main", topic) for topic in (5, 7, 9))
+    assert not one.keep()  # it is the worker's now, and there is nothing left to do
+    one.give_up()
+    worker.tick()
+    assert worker.may_sign("main", 5)
