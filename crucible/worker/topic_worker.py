@@ -114,13 +114,17 @@ class TopicWorker:
                 )
             )
             link_recipe(path, self.recipe)
-            self._report(address=address, message="loading the bundle")
-            self._serving = await self._first()
-            self._report(message="connecting")
-            topic = await introduce(
-                account, settings, self._desired.topic_id, role=self._desired.role,
-                report=lambda message: self._report(message=message),
-            )  # fmt: skip
+            self._report(address=address, message="loading the bundle, connecting")
+            loading = asyncio.create_task(self._first())  # beside the introduction: neither needs the other
+            try:
+                topic = await introduce(
+                    account, settings, self._desired.topic_id, role=self._desired.role,
+                    report=lambda message: self._report(message=message),
+                )  # fmt: skip
+                self._serving = await loading
+            finally:
+                loading.cancel()
+                await asyncio.gather(loading, return_exceptions=True)
             await self._serve(journal, topic)
 
     async def _serve(self, journal: Journal, topic: TopicInfo) -> None:

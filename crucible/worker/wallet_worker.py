@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from crucible.chain.account import Account
 from crucible.chain.client import ChainClient
 from crucible.chain.faucet import ask_faucet, keep_funded
-from crucible.chain.fees import FeePolicy, runway_days
-from crucible.chain.wakeup import Waker
+from crucible.chain.fees import FeePolicy, parse_fee, runway_days
+from crucible.chain.wakeup import Waker, rewards_in
 from crucible.errors import CrucibleError, ProcessError
 from crucible.process import write_json
 from crucible.settings import Settings
+from crucible.worker.daemon_thread import in_daemon_thread
 from crucible.worker.deployment import Deployment, desired_of, read_desired
 from crucible.worker.introduction import LEAST_BALANCE, open_wallet
 from crucible.worker.lock import hold
@@ -57,7 +58,7 @@ class WalletWorker:
     recipe : str, optional
         Serve this one only, and end with what ends it.
     fee : FeePolicy, optional
-        What may be paid.
+        What may be paid; by default what the settings say.
     may_sign : callable
         ``may_sign(address, topic_id)``: whether this host holds the lease; asked before every signature.
     forecast : ForecastModel, optional
@@ -77,7 +78,7 @@ class WalletWorker:
         self._settings = settings
         self._wallet = wallet
         self._recipe = recipe
-        self._fee = fee or FeePolicy()
+        self._fee = fee or parse_fee(settings.fee)
         self._may_sign = may_sign
         self._forecast = forecast
         self._stop = asyncio.Event()
@@ -131,20 +132,22 @@ class WalletWorker:
                 stack.enter_context(
                     hold(lock, f"Another process serves wallet {self._wallet} already; there may be one.")
                 )
-            wallet = open_wallet(self._settings, self._wallet)
+            pool = ModelPool(self._settings)
+            stack.push_async_callback(pool.close)
+            pool.start()  # it takes longer than everything below
+            wallet = await in_daemon_thread(open_wallet, self._settings, self._wallet)
             client = await stack.enter_async_context(ChainClient(self._settings.grpc_url))
             metrics = Metrics()
             shared = Shared(
                 self._settings,
                 Account(client, wallet, self._settings.chain_id, self._fee),
-                ModelPool(self._settings),
-                Waker(self._settings.websocket_url),
+                pool,
+                Waker(self._settings.websocket_url, lambda text: self._heed(metrics, wallet.address, text)),
                 self._reporter,
                 metrics,
                 self._may_sign,
                 self._forecast,
             )
-            stack.push_async_callback(shared.pool.close)
             stack.push_async_callback(shared.waker.close)
             server = await stack.enter_async_context(MetricsServer(metrics))
             write_json(self._settings.fleet / "metrics" / f"{self._recipe or self._wallet}.json", {"url": server.url})
@@ -248,6 +251,10 @@ class WalletWorker:
             lambda: account.client.balance(address), ask, LEAST_BALANCE,
             look=_BALANCE_SECONDS, tell=lambda balance, _: self._tell_balance(shared, balance),
         )  # fmt: skip
+
+    def _heed(self, metrics: Metrics, address: str, text: str | bytes) -> None:
+        for topic, reward in rewards_in(text, address).items():
+            metrics.set("crucible_reward_uallo", reward, topic=topic, wallet=self._wallet)
 
     def _tell_balance(self, shared: Shared, balance: int) -> None:
         metrics = shared.metrics
