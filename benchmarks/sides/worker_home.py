@@ -18,6 +18,7 @@ import psutil
 
 from crucible.clock import ScaledClock
 from crucible.features.engine import recipe_features
+from crucible.localnet.abci import Refusal
 from crucible.localnet.ante import decode
 from crucible.localnet.embedded import EmbeddedLocalnet
 from crucible.localnet.keys import address_of
@@ -90,6 +91,7 @@ class Home:
         self._opened: dict[int, float] = {}
         self._attempts: dict[str, list[tuple[float, int, bool]]] = {}
         self._sides: list[Side] = []
+        self._refused: set[str] = set()
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
@@ -158,6 +160,10 @@ class Home:
                 raise TimeoutError(f"waited {seconds:.0f} s in vain")
             time.sleep(0.05)
 
+    def refuse_next(self, address: str) -> None:
+        """Let the node refuse the next transaction of ``address``, and no other's: its fee is too low."""
+        self._refused.add(address)
+
     def attempts(self, address: str) -> list[float]:
         """When the node was handed transactions of ``address``, accepted or not."""
         return [at for at, _, _ in self._attempts.get(address, [])]
@@ -182,14 +188,18 @@ class Home:
         core.listeners.append(lambda height, _: self._opened.__setitem__(height, time.monotonic()))
 
         def watched(content: bytes) -> Any:
-            answer = broadcast(content)
             transaction = decode(content)
+            if (signer := address_of(transaction.public)) in self._refused:
+                self._refused.discard(signer)
+                answer = ("", Refusal("sdk", 13, "got: 1uallo required: 2uallo: insufficient fee"))
+            else:
+                answer = broadcast(content)
             kind = transaction.body.messages[0]
             nonce = transaction.body.timeout_height - self._window if "InsertWorkerPayload" in kind.type_url else 0
             if nonce < 0 or (nonce == -self._window):  # the SDK sets no timeout height: the newest window is meant
                 nonce = max((h for h in self._opened if h % BLOCKS == self._phase()), default=0)
             entry = (time.monotonic(), nonce, answer[1] is None)
-            self._attempts.setdefault(address_of(transaction.public), []).append(entry)
+            self._attempts.setdefault(signer, []).append(entry)
             return answer
 
         core.broadcast = watched  # type: ignore[method-assign]

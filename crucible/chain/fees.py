@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from crucible.errors import FeeAboveCap
+from crucible.errors import FeeAboveCap, SettingsError
 
 TIERS = {"eco": 1.0, "standard": 1.5, "priority": 2.5}
 """How many times the market's price of gas is offered."""
@@ -58,6 +58,22 @@ class FeePolicy:
         if least > self.cap:
             raise FeeAboveCap(f"The chain asks for a fee of {least} uallo; at most {self.cap} uallo are allowed.")
         return min(max(int(gas * price * self.factor * self.raise_by**attempt), least), self.cap)
+
+
+def parse_fee(text: str) -> FeePolicy:
+    """Return the policy that ``<tier>`` or ``<tier>:<cap in uallo>`` describes.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such tier, or the cap is no whole number.
+    """
+    tier, _, cap = text.partition(":")
+    if tier not in TIERS or not (cap.isascii() and (cap.isdigit() or not cap)) or cap.strip("0") == "" != cap:
+        raise SettingsError(
+            f"CRUCIBLE_FEE is {text!r}; it must be {', '.join(TIERS)}, and may name a cap in uallo: standard:50000000."
+        )
+    return FeePolicy(TIERS[tier], int(cap)) if cap else FeePolicy(TIERS[tier])
 
 
 def required_fee(log: str) -> int:

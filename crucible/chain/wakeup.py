@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import websockets
@@ -23,9 +25,12 @@ class Waker:
     ----------
     websocket_urls : str
         One URL, or several separated by commas.
+    heed : callable, optional
+        Handed the text of every message, for what else is in it; see :func:`rewards_in`.
     """
 
-    def __init__(self, websocket_urls: str) -> None:
+    def __init__(self, websocket_urls: str, heed: Callable[[str | bytes], None] | None = None) -> None:
+        self._heed = heed
         self._urls = [url.strip() for url in websocket_urls.split(",") if url.strip()]
         self._groups: list[_Group] = []
 
@@ -38,7 +43,7 @@ class Waker:
             group = _Group()
             self._groups.append(group)
         group.events[_query(topic_id, reputer)] = wake
-        group.restart(self._urls)
+        group.restart(self._urls, self._heed)
 
     def remove(self, wake: asyncio.Event) -> None:
         """Stop waking ``wake``."""
@@ -62,9 +67,9 @@ class _Group:
     events: dict[str, asyncio.Event] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
 
-    def restart(self, urls: list[str]) -> None:
+    def restart(self, urls: list[str], heed: Callable[[str | bytes], None] | None) -> None:
         self.stop()
-        self.task = asyncio.create_task(_follow(urls, dict(self.events)))
+        self.task = asyncio.create_task(_follow(urls, dict(self.events), heed))
 
     def stop(self) -> asyncio.Task[None] | None:
         if self.task is not None:
@@ -98,7 +103,31 @@ def woken(text: str | bytes, queries: list[str]) -> tuple[list[str], str]:
     return [known[named]] if named in known else queries, ""
 
 
-async def _follow(urls: list[str], events: dict[str, asyncio.Event]) -> None:
+def rewards_in(text: str | bytes, address: str) -> dict[str, float]:
+    """Return by topic what a block has paid ``address``, uallo, if a message tells; nonsense tells of nothing.
+
+    The block at whose end an epoch is rewarded also opens the topic's next window, so that the subscription for windows
+    brings these events too.
+    """
+    found: dict[str, float] = {}
+    try:
+        for event in json.loads(text)["result"]["data"]["value"]["events"]:
+            if not event["type"].endswith(".EventRewardsSettled"):
+                continue
+            values = {item["key"]: json.loads(item["value"]) for item in event["attributes"]}
+            for one, reward in zip(values["addresses"], values["rewards"], strict=True):
+                amount = float(reward)
+                if one == address and math.isfinite(amount):
+                    topic = str(values["topic_id"])
+                    found[topic] = found.get(topic, 0.0) + amount
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return found
+    return found
+
+
+async def _follow(
+    urls: list[str], events: dict[str, asyncio.Event], heed: Callable[[str | bytes], None] | None = None
+) -> None:
     queries, pause, turn = list(events), _FIRST_PAUSE, 0
     while True:
         url = urls[turn % len(urls)]
@@ -115,6 +144,8 @@ async def _follow(urls: list[str], events: dict[str, asyncio.Event]) -> None:
                     pause = _FIRST_PAUSE
                     for query in about:
                         events[query].set()
+                    if heed is not None:
+                        heed(text)
         except (OSError, TimeoutError, ValueError, websockets.WebSocketException) as error:
             _LOG.warning("websocket %s lost (%s); polling goes on", url, error or type(error).__name__)
         turn += 1

@@ -77,11 +77,10 @@ class _Process:
     async def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """Return the answer; a process that does not give it in time is killed and replaced."""
         until = asyncio.get_running_loop().time() + seconds
-        if self._started is None or (self._started.done() and self._started.exception() is not None):
-            self._started = asyncio.create_task(self._start())
+        started = self.start()
         try:
             async with asyncio.timeout_at(until):
-                await asyncio.shield(self._started)
+                await asyncio.shield(started)
         except TimeoutError:
             raise Withheld(Reason.MODEL_CRASHED, "The process that predicts is not ready yet.") from None
         except OSError as error:
@@ -95,6 +94,13 @@ class _Process:
                 Reason.MODEL_HUNG,
                 f"The prediction took longer than the {seconds:.1f} s that it may; its process is replaced.",
             ) from None
+
+    def start(self) -> asyncio.Task[None]:
+        """Start it, unless that was done."""
+        if self._started is None or (self._started.done() and self._started.exception() is not None):
+            self._started = asyncio.create_task(self._start())
+            self._started.add_done_callback(_told)
+        return self._started
 
     async def close(self) -> None:
         """End it."""
@@ -197,6 +203,10 @@ class ModelPool:
     def restarts(self) -> int:
         """How many processes were killed or died."""
         return sum(process.restarts for process in (self._shared, *self._own.values()))
+
+    def start(self) -> None:
+        """Start the first process now, so that it is ready when it is asked."""
+        self._shared.start()
 
     async def load(self, deployment: Deployment) -> Loaded:
         """Verify and load the bundle of ``deployment``; those that were loaded before stay, for a roll-back.

@@ -116,20 +116,25 @@ class TopicWorker:
                 )
             )
             link_recipe(path, self.recipe)
-            self._report(address=address, message="loading the bundle")
-            self._serving = await self._first()
-            stack.callback(self._shared.leases.release, [(self._desired.wallet, self._desired.topic_id)])
-            await self._await_lease()
-            topic = await introduce(
-                account, settings, self._desired.topic_id, role=self._desired.role,
-                report=lambda message: self._report(message=message),
-            )  # fmt: skip
+            self._report(address=address, message="loading the bundle, connecting")
+            loading = asyncio.create_task(self._first())  # beside the introduction: neither needs the other
+            try:
+                stack.callback(self._shared.leases.release, [(self._desired.wallet, self._desired.topic_id)])
+                await self._await_lease()
+                topic = await introduce(
+                    account, settings, self._desired.topic_id, role=self._desired.role,
+                    report=lambda message: self._report(message=message),
+                )  # fmt: skip
+                self._serving = await loading
+            finally:
+                loading.cancel()
+                await asyncio.gather(loading, return_exceptions=True)
             await self._serve(journal, topic)
 
     async def _await_lease(self) -> None:
         """Wait until this process may sign; until then it says that it stands by, and touches no chain."""
         settings, leases, wanted = self._shared.settings, self._shared.leases, self._desired
-        epoch = self._clock.wall_seconds(timedelta(seconds=wanted.epoch_seconds or self._serving.cadence))
+        epoch = self._clock.wall_seconds(timedelta(seconds=wanted.epoch_seconds))
         leases.want(wanted.wallet, wanted.topic_id, lease_seconds(epoch, shared=bool(settings.fleet_database)))
         while not self._may_sign():
             if self._shared.reporter.of(self.recipe).state != "standby":

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from crucible.chain.account import Account
 from crucible.chain.client import ChainClient
 from crucible.chain.faucet import ask_faucet, keep_funded
-from crucible.chain.fees import FeePolicy, runway_days
-from crucible.chain.wakeup import Waker
+from crucible.chain.fees import FeePolicy, parse_fee, runway_days
+from crucible.chain.wakeup import Waker, rewards_in
 from crucible.errors import CrucibleError, ProcessError
 from crucible.process import write_json
 from crucible.settings import Settings
@@ -61,7 +61,7 @@ class WalletWorker:
     recipe : str, optional
         Serve this one only, and end with what ends it.
     fee : FeePolicy, optional
-        What may be paid.
+        What may be paid; by default what the settings say.
     forecast : ForecastModel, optional
         What deployments with the role ``forecaster`` forecast with; by default what they learn from past losses.
     """
@@ -78,7 +78,7 @@ class WalletWorker:
         self._settings = settings
         self._wallet = wallet
         self._recipe = recipe
-        self._fee = fee or FeePolicy()
+        self._fee = fee or parse_fee(settings.fee)
         self._forecast = forecast or LearnedForecast()
         self._stop = asyncio.Event()
         self._tasks: dict[tuple[str, int, str], _Task] = {}
@@ -131,7 +131,10 @@ class WalletWorker:
                 stack.enter_context(
                     hold(lock, f"Another process serves wallet {self._wallet} already; there may be one.")
                 )
-            wallet = open_wallet(self._settings, self._wallet)
+            pool = ModelPool(self._settings)
+            stack.push_async_callback(pool.close)
+            pool.start()  # it takes longer than everything below
+            wallet = await in_daemon_thread(open_wallet, self._settings, self._wallet)
             database = open_database(self._settings)
             await in_daemon_thread(pin_wallet, database, self._wallet, wallet.address)
             holder = f"{host_id(self._settings)}/{self._wallet}"
@@ -141,14 +144,13 @@ class WalletWorker:
             shared = Shared(
                 self._settings,
                 Account(client, wallet, self._settings.chain_id, self._fee),
-                ModelPool(self._settings),
-                Waker(self._settings.websocket_url),
+                pool,
+                Waker(self._settings.websocket_url, lambda text: self._heed(metrics, wallet.address, text)),
                 self._reporter,
                 metrics,
                 leases,
                 self._forecast,
             )
-            stack.push_async_callback(shared.pool.close)
             stack.push_async_callback(shared.waker.close)
             server = await stack.enter_async_context(MetricsServer(metrics))
             write_json(self._settings.fleet / "metrics" / f"{self._recipe or self._wallet}.json", {"url": server.url})
@@ -252,6 +254,10 @@ class WalletWorker:
             lambda: account.client.balance(address), ask, LEAST_BALANCE,
             look=_BALANCE_SECONDS, tell=lambda balance, _: self._tell_balance(shared, balance),
         )  # fmt: skip
+
+    def _heed(self, metrics: Metrics, address: str, text: str | bytes) -> None:
+        for topic, reward in rewards_in(text, address).items():
+            metrics.set("crucible_reward_uallo", reward, topic=topic, wallet=self._wallet)
 
     def _tell_balance(self, shared: Shared, balance: int) -> None:
         metrics = shared.metrics

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from crucible.chain.answers import attributed, network_inference, number, topic_info, whole
 from crucible.chain.error_table import classify, expected_sequence, rejection
 from crucible.chain.faucet import ask_faucet, keep_funded
-from crucible.chain.fees import TIERS, FeePolicy, required_fee, runway_days
+from crucible.chain.fees import TIERS, FeePolicy, parse_fee, required_fee, runway_days
 from crucible.chain.protos import e, tx
-from crucible.chain.wakeup import Waker, woken
-from crucible.errors import ChainError, FaucetBusy, FeeAboveCap, TxRejected
+from crucible.chain.wakeup import Waker, rewards_in, woken
+from crucible.errors import ChainError, FaucetBusy, FeeAboveCap, SettingsError, TxRejected
 
 TEXT = st.one_of(st.text(), st.decimals().map(str), st.integers().map(str), st.sampled_from(["", "NaN", "inf", "1E+9"]))
 
@@ -102,6 +102,36 @@ def test_a_message_wakes_the_topic_that_it_is_about():
     assert woken('{"id": "0", "error": "no"}', ["a"]) == ([], "no")
     with pytest.raises(ValueError, match="nested"):
         woken("[" * 100_000, ["a"])
+
+
+def settled(**values):
+    attributes = [{"key": key, "value": json.dumps(value)} for key, value in values.items()]
+    event = {"type": "emissions.v10.EventRewardsSettled", "attributes": attributes}
+    return json.dumps({"id": "0", "result": {"data": {"value": {"height": "5", "events": [event, event]}}}})
+
+
+def test_a_message_tells_of_rewards():
+    text = settled(topic_id="77", addresses=["allo1me", "allo1you"], rewards=["12.5", "1"])
+    assert rewards_in(text, "allo1me") == {"77": 25.0}
+    assert rewards_in(text, "allo1other") == {}
+
+
+@given(json_values, json_values, json_values)
+def test_a_message_about_rewards_may_hold_anything(topic, addresses, rewards):
+    found = rewards_in(settled(topic_id=topic, addresses=addresses, rewards=rewards), "a")
+    assert all(math.isfinite(value) for value in found.values())
+    assert rewards_in(json.dumps(addresses), "a") == {}
+
+
+def test_the_fee_is_set_by_tier_and_cap():
+    assert parse_fee("standard") == FeePolicy()
+    assert parse_fee("priority:50000000") == FeePolicy(2.5, 50_000_000)
+    for bad in ("", "fast", "eco:", "eco:0", "eco:-1", "eco:1e9", "eco:x"):
+        if bad == "eco:":
+            assert parse_fee(bad) == FeePolicy(1.0)
+            continue
+        with pytest.raises(SettingsError, match="CRUCIBLE_FEE"):
+            parse_fee(bad)
 
 
 def test_losses_by_worker():
