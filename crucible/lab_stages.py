@@ -27,6 +27,7 @@ from crucible.process import write_atomic, write_json
 from crucible.recipe import Recipe
 from crucible.registry.models import CHAMPION, alias_version, get_version
 from crucible.registry.tracking import CandidateRun, EvaluationRun, log_evaluation
+from crucible.reward_stages import candidate_of_predictions
 from crucible.settings import Settings
 from crucible.stage_records import (
     NOTES,
@@ -43,6 +44,7 @@ from crucible.stage_records import (
 from crucible.validation.analysis import analyse
 from crucible.validation.evaluation import Evaluation, describe, markdown
 from crucible.validation.fits import Crew, Rows, SharedRows, rows_of
+from crucible.validation.gate_of_value import adds_to_the_network
 from crucible.validation.gates import against_champion, confirm, judge
 from crucible.validation.importance import permutation_importance
 from crucible.validation.laboratory import PURGED, predict_outer
@@ -184,9 +186,11 @@ def _judge(
     notes = read_notes(folder)
     chosen = notes["chosen"]
     verdict, _ = judge(recipe, oos, chosen, scale, {PURGED: bool(notes["purged"])}, earlier)
+    worth = candidate_of_predictions(recipe, oos, chosen)
+    verdict = verdict.joined_by(adds_to_the_network(recipe, worth.predictions, worth.truth, worth.block))
     theirs = predictions_of(champion, oos) if champion else None
     if theirs is not None:
-        verdict = replace(verdict, gates=(*verdict.gates, against_champion(recipe, oos, chosen, scale, theirs)))
+        verdict = verdict.joined_by(against_champion(recipe, oos, chosen, scale, theirs))
     if verdict.clear:
         fresh, looks = _deployment_set(settings, recipe, current, folder)
         both = np.concatenate([scale, fresh.known_scale])

@@ -220,6 +220,7 @@ class GateSection(Section):
     bootstrap: int = Field(ge=200)
     block: int = Field(ge=2)
     operation: OperationSection = OperationSection()
+    marginal: Literal["report", "require"] = "report"
 
 
 class DeploySection(Section):

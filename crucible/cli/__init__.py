@@ -15,7 +15,7 @@ from crucible.cli.completion import complete_recipes
 from crucible.cli.confirm import guard
 from crucible.errors import CrucibleError
 
-# command -> the module of this package that defines it under the same name, and its one-line help;
+# command -> the module of this package that defines it under the same name (with _ for -), and its one-line help;
 # the help stands here so that `crucible --help` imports nothing
 _COMMANDS = {
     "init": ("init", "Write a recipe: which topic, how much history, which wallet."),
@@ -29,6 +29,7 @@ _COMMANDS = {
     "features": ("features", "List the features, show what computes them, and report on them."),
     "audit": ("audit", "Prove a recipe's features: look-ahead, warm-up, parity, drift, near-copies."),
     "evaluate": ("evaluate", "Run a recipe's walk-forward and print the verdict."),
+    "backtest-reward": ("reward", "What a recipe's predictions would have earned on the network."),
     "score": ("score", "The seven-metric Forge scorecard of a predictions file."),
     "promote": ("promote", "Move @champion to a model version."),
     "sql": ("sql", "Query every stored dataset with DuckDB."),
@@ -54,7 +55,7 @@ class _LazyGroup(click.Group):
         if name not in _COMMANDS:
             return None
         module = importlib.import_module(f"crucible.cli.{_COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         guard(name, command)
         complete_recipes(command)
         return command

@@ -102,6 +102,10 @@ class Verdict:
         """The sentences of the gates that stop the candidate."""
         return tuple(gate.sentence for gate in self.gates if not gate.passed)
 
+    def joined_by(self, gate: GateResult) -> Verdict:
+        """Return the verdict with one more answer about the outer windows."""
+        return replace(self, gates=(*self.gates, gate))
+
     def followed_by(self, gate: GateResult) -> Verdict:
         """Return the verdict with the deployment set's answer."""
         return replace(self, gates=(*self.gates, gate), confirmed=True)

@@ -20,7 +20,7 @@ def test_every_recipe_key_is_in_the_reference(pytestconfig):
 def test_every_command_has_help_with_what_it_does_and_an_example_runs(pytestconfig):
     listed = CliRunner().invoke(crucible, ["--help"])
     assert listed.exit_code == 0
-    names = re.findall(r"^  ([a-z]+) ", listed.output[listed.output.index("Commands:") :], re.M)
+    names = re.findall(r"^  ([a-z-]+) ", listed.output[listed.output.index("Commands:") :], re.M)
     assert set(names) == set(_COMMANDS)
     for name in names:
         shown = CliRunner().invoke(crucible, [name, "--help"])
