@@ -108,7 +108,7 @@ def _verdict(settings: Settings, recipe: Recipe) -> dict[str, object]:
 
 
 def _versions(settings: Settings, recipe: Recipe) -> dict[str, object]:
-    if not (settings.mlruns / "mlflow.db").exists():
+    if not settings.mlflow_store and not (settings.mlruns / "mlflow.db").exists():
         return {}  # reading would make a store
     from crucible.registry.models import CHALLENGER, CHAMPION, alias_version
 

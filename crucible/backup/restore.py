@@ -188,10 +188,10 @@ def _relocate_database(path: Path, old: str, new: str) -> int:
                 for _, column, *_rest in database.execute(f"PRAGMA table_info({_quoted(table)})").fetchall():
                     for before, after in ((f"{old}/", f"{new}/"), (f"file://{old}/", f"file://{new}/")):
                         name = _quoted(column)
+                        change = f"UPDATE {_quoted(table)} SET {name} = ? || substr({name}, ?)"  # noqa: S608 - quoted
+                        where = f"typeof({name}) = 'text' AND substr({name}, 1, ?) = ?"
                         done = database.execute(
-                            f"UPDATE {_quoted(table)} SET {name} = ? || substr({name}, ?) "
-                            f"WHERE typeof({name}) = 'text' AND substr({name}, 1, ?) = ?",
-                            (after, len(before) + 1, len(before), before),
+                            f"{change} WHERE {where}", (after, len(before) + 1, len(before), before)
                         )
                         moved += done.rowcount
     except sqlite3.Error as error:

@@ -20,7 +20,8 @@ def backup() -> None:
     """Save all state of the home as one file, and bring it back.
 
     Bars, features, bundles, evaluations, the trial ledger, journals, the fleet's state, Dagster's history, the MLflow
-    store and the recipes. A fleet database by postgresql:// URL is backed up by pg_dump, not here.
+    store and the recipes. What a URL keeps elsewhere (a PostgreSQL database, an object store) is backed up by its own
+    tools, not here.
     """
 
 

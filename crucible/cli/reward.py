@@ -39,7 +39,7 @@ _VERSIONS = ("0.6", "0.8", "0.9", "0.10", "0.15", "0.16")
     "--effect-epochs", type=click.IntRange(min=1), default=20_000, show_default=True,
     help="Uptime, likeness and blending are tried on this many of the newest epochs.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; a number that does not exist is null.")
 def backtest_reward(
     recipe: str | None,

@@ -45,6 +45,8 @@ def _keystore(settings: Settings) -> Finding:
 
 def _mlflow(settings: Settings) -> Finding:
     store = settings.mlruns / "mlflow.db"
+    if settings.mlflow_store:
+        return Finding("MLflow store", "skipped", "It is kept elsewhere (CRUCIBLE_MLFLOW_STORE) and was not looked at.")
     if not store.exists():
         return Finding("MLflow store", "well", "There is none so far; the first evaluation makes it.")
     found = importlib.util.find_spec("mlflow")
