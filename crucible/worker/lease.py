@@ -288,8 +288,10 @@ class LeaseKeeper:
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
-                self._wake.clear()
+            while True:
+                self._wake.clear()  # before the question, or a stop between the two would be slept through
+                if self._stopping:
+                    return
                 try:
                     self.tick()
                     self._told = ""

@@ -10,7 +10,7 @@ from crucible.worker.deployment import Actual, Wanted, journal_path, read_actual
 from crucible.worker.fleet_database import open_database
 from crucible.worker.journal import read_journal
 from crucible.worker.lease import LeaseWatch
-from crucible.worker.supervision import LATE_EPOCHS, epoch_wall
+from crucible.worker.supervision import LATE_EPOCHS, LATE_SECONDS, epoch_wall
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class WorkerLine:
     Attributes
     ----------
     state : str
-        ``ready``, ``late`` (no accepted submission for three epochs), ``starting``, ``standby``, ``failed``,
+        ``ready``, ``late`` (none accepted for three epochs and a minute), ``starting``, ``standby``, ``failed``,
         ``not running``, or ``stopped`` by a person.
     host : str
         Where it runs or ran last.
@@ -96,7 +96,8 @@ def _state(wanted: Wanted, actual: Actual | None, silent: float | None) -> str:
         return "stopped"
     if actual is None or not actual.alive:
         return "failed" if actual is not None and actual.state == "failed" else "not running"
-    late = actual.state == "ready" and silent is not None and silent > LATE_EPOCHS
+    silence = SystemClock().now().timestamp() - actual.accepted_at
+    late = actual.state == "ready" and silent is not None and silent > LATE_EPOCHS and silence > LATE_SECONDS
     return "late" if late else actual.state
 
 

@@ -13,6 +13,9 @@ from crucible.worker.fleet_database import FleetDatabase
 from crucible.worker.lease import LeaseKeeper, LeaseWatch, lease_seconds
 from crucible.worker.worker_process import WorkerProcess
 
+LATE_SECONDS = 60.0
+"""Nobody is late before that: with epochs of seconds, as in a demonstration, a start alone takes several."""
+
 HUNG_SECONDS = 30.0
 """Seconds without a heartbeat after which a worker hangs."""
 
@@ -25,7 +28,6 @@ Each further time it takes twice as many: a topic may be paused, or the chain ma
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 _HEALTHY_SECONDS = 60.0
 _HANDOVER_SECONDS = 45.0  # a worker is ready within ten; what has not taken over by now never will
-_LATE_FLOOR = 60.0  # seconds; with epochs of seconds, as in a demonstration, a start alone takes several
 
 
 @dataclass
@@ -105,7 +107,7 @@ def lateness(reports: list[Actual], group: list[Wanted], clock: Clock, *, since_
     float
         0 for what is not ready or has never submitted, and within the first minute.
     """
-    if since_start < _LATE_FLOOR:
+    if since_start < LATE_SECONDS:
         return 0.0
     by_recipe = {actual.recipe: actual for actual in reports if actual.state == "ready"}
     worst = 0.0

@@ -18,7 +18,7 @@ from crucible.worker.lease import LeaseWatch
 from crucible.worker.lock import is_held
 from crucible.worker.overview import overview
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 SLOWER = 33.0  # an epoch of five minutes takes nine seconds, and a worker's start half of that on a busy machine
 SLOW = 60.0
 
