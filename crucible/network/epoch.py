@@ -67,7 +67,11 @@ def step(state: TopicState, inputs: EpochInputs, params: Parameters) -> tuple[To
     """
     inputs.check()
     here = _Present.of(state, inputs.inferers, inputs.forecasters, inputs.reputers)
-    return _settled(here, inputs, here.synthesis(inputs.inferences, inputs.forecasts, params), params)
+    inferences, forecasts = inputs.inferences, inputs.forecasts
+    if inputs.absent is not None:
+        inferences = np.where(inputs.absent, np.nan, inferences)
+        forecasts = np.where(inputs.absent[..., None, :], np.nan, forecasts)
+    return _settled(here, inputs, here.synthesis(inferences, forecasts, params), params)
 
 
 def infer(
