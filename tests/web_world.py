@@ -1,11 +1,11 @@
-"""A home with many workers, whose journals were written by the real Journal, for tests and measurements of the pages."""
+"""A home with many workers, whose journals the real Journal has written, for tests and measurements."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -62,13 +62,15 @@ def report(settings: Settings, name: str, **changes: object) -> None:
     write_actual(settings, Actual(**{**values, **changes}))
 
 
-def write_journal(path: Path, kind: str, epochs: int, now: datetime, *, content: bytes = b"\x0a\x02hi") -> None:
+def write_journal(
+    path: Path, kind: str, epochs: int, now: datetime, *, content: bytes = b"\xff\xff\xff", first: int = 1000
+) -> None:
     """Write ``epochs`` epochs that end now; those of a silent worker end six epochs ago."""
     ended = now - (6 if kind == "silent" else 0.6) * EPOCH
     clock = ManualClock(ended - epochs * EPOCH)
     with Journal(path, clock, chain_id="allora-testnet-1", topic_id=77, address=ADDRESS) as journal:
         for index in range(epochs):
-            nonce, start = 1000 + 12 * index, ended - (epochs - index) * EPOCH
+            nonce, start = first + 12 * index, ended - (epochs - index) * EPOCH
             clock.at = start
             journal.seen(nonce, nonce + 8)
             if kind == "gappy" and index % 13 in (3, 4) and index % 4:
@@ -90,6 +92,3 @@ def write_journal(path: Path, kind: str, epochs: int, now: datetime, *, content:
                 score = 0.02 * ((index * 7919) % 101 / 50 - 0.9)
                 clock.at = start + 2 * EPOCH
                 journal.move(nonce, "scored", score=score)
-
-
-NOW = datetime(2026, 1, 5, tzinfo=UTC)

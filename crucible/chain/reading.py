@@ -27,6 +27,8 @@ def read_transaction(content: bytes) -> tuple[tuple[str, str], ...]:
     try:
         raw = TxRaw.parse(content)
         body, auth = TxBody.parse(raw.body_bytes), AuthInfo.parse(raw.auth_info_bytes)
+        if not body.messages:
+            raise ValueError("no message")
         for message in body.messages:
             lines.append(("message", message.type_url))
             if message.type_url.endswith(".InsertWorkerPayloadRequest"):
@@ -37,7 +39,7 @@ def read_transaction(content: bytes) -> tuple[tuple[str, str], ...]:
         lines += [("sequence", str(signer.sequence)) for signer in auth.signer_infos]
         lines.append(("last block that may hold it", str(body.timeout_height or "any")))
         lines.append(("signatures", str(len(raw.signatures))))
-    except Exception as error:  # noqa: BLE001 - the parser raises whatever its reading of foreign bytes leads to
+    except Exception as error:
         raise ChainError(f"These {len(content)} bytes are no transaction ({type(error).__name__}).") from error
     return tuple(lines)
 

@@ -8,7 +8,9 @@ import click
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen; others than loopback need a token.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Where to listen; others than loopback need a token."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8050, show_default=True, help="0 for a free one.")
 @click.option(
     "--token-file", type=click.Path(path_type=Path, dir_okay=False),

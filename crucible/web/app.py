@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crucible.errors import CrucibleError
 from crucible.settings import Settings
@@ -71,7 +71,7 @@ class _LastWord:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
-        async def watched(message: dict) -> None:  # type: ignore[type-arg]
+        async def watched(message: Message) -> None:
             nonlocal begun
             begun = begun or message["type"] == "http.response.start"
             await send(message)
@@ -86,26 +86,28 @@ class _LastWord:
             await PlainTextResponse(sentence, 500)(scope, receive, send)
 
 
-def _refused(request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     standard = error.detail == error.detail.title() or error.status_code not in (400, 403, 409, 422, 429)
     sentence = _SENTENCES.get(error.status_code, error.detail) if standard else error.detail
     return _sentence(request, error.status_code, sentence, error.headers)
 
 
-def _nonsense(request: Request, error: Exception) -> Response:
+async def _nonsense(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
     where = str(faults[0]["loc"][-1]) if faults else "the request"
     return _sentence(request, 400, f"The value of {where!r} makes no sense here.")
 
 
-def _trouble(request: Request, error: Exception) -> Response:
+async def _trouble(request: Request, error: Exception) -> Response:
     return _sentence(request, 503, str(error))
 
 
 def _sentence(request: Request, status: int, sentence: str, headers: object = None) -> Response:
-    response = render(request, "sentence.html", status=status, title="Not this way", status_code=status, sentence=sentence)
+    response = render(
+        request, "sentence.html", status=status, title="Not this way", status_code=status, sentence=sentence
+    )
     if isinstance(headers, dict):
         response.headers.update(headers)
     return response

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from markupsafe import Markup
+
 from crucible.bar_stages import bar_store
 from crucible.errors import DataError
 from crucible.market.quality import MonthReport, all_reports
+from crucible.market.quality_page import sparkline
 from crucible.market.quarantine import Quarantined, quarantined
 from crucible.market.series import Coverage, Series
 from crucible.settings import Settings
@@ -34,6 +38,12 @@ class Stored:
     def failed(self) -> list[MonthReport]:
         """Months whose checks did not all hold."""
         return [report for report in self.reports if not report.passed]
+
+    @property
+    def spark(self) -> Markup:
+        """The closes of the newest judged month as a line."""
+        newest = max(self.reports, key=lambda report: report.month, default=None)
+        return Markup(sparkline([value for value in newest.closes if math.isfinite(value)]) if newest else "")  # noqa: S704
 
     def age(self, now: datetime) -> timedelta | None:
         """Return the time since the newest bar closed."""

@@ -81,4 +81,3 @@ async def _mark(site: Site, watch: str) -> str:
 
 def _digest(found: object) -> str:
     return hashlib.sha256(repr(found).encode("utf-8", "replace")).hexdigest()[:16]
-

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from crucible.web.values import plain
+
 WIDTH, HEIGHT = 600, 120
 _MOST_POINTS = 240
 
@@ -54,16 +56,18 @@ def strip(states: Sequence[str], *, per_row: int, label: str) -> Markup:
         paths.setdefault(kind, []).append(f"M{x} {y}h{width}v{height}h-{width}z")
         index = end
     counts = ", ".join(
-        f"{sum(kind_of(state) == kind for state in states):,} {words}" for kind, words in _WORDS.items() if kind in paths
+        f"{sum(kind_of(state) == kind for state in states):,} {words}"
+        for kind, words in _WORDS.items()
+        if kind in paths
     )
     drawn = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in paths.items())
-    return Markup(
+    return Markup(  # noqa: S704 - everything that is not a number is escaped
         f'<svg class="strip" viewBox="0 0 {per_row} {rows * 10 - 2}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}: {escape(counts)}">{drawn}</svg>'
     )
 
 
-def chart(lines: Sequence[Line], *, title: str, unit: str, ends: tuple[str, str], form: str = ",.4g") -> Markup:
+def chart(lines: Sequence[Line], *, title: str, unit: str, ends: tuple[str, str], form: str = ",.3g") -> Markup:
     """Return lines over time with their scale, or nothing where no line has two values.
 
     Parameters
@@ -91,20 +95,21 @@ def chart(lines: Sequence[Line], *, title: str, unit: str, ends: tuple[str, str]
     grid = "".join(f'<path class="grid" d="M0 {HEIGHT * part // 4}h{WIDTH}"/>' for part in (1, 2, 3))
     said = "; ".join(_said(line, form) for line in usable)
     key = "".join(f'<li class="l{index}">{escape(line.name)}</li>' for index, line in enumerate(usable))
-    return Markup(
+    return Markup(  # noqa: S704 - as above
         f'<figure class="chart"><figcaption>{escape(title)} <span class="unit">{escape(unit)}</span>'
         f'<ul class="key">{key}</ul></figcaption>'
-        f'<div class="scale" aria-hidden="true"><span>{format(high, form)}</span>'
-        f"<span>{format((low + high) / 2, form)}</span><span>{format(low, form)}</span></div>"
+        f'<div class="scale" aria-hidden="true"><span>{plain(high, form)}</span>'
+        f"<span>{plain((low + high) / 2, form)}</span><span>{plain(low, form)}</span></div>"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(title)}, {escape(unit)}. {escape(said)}">{grid}{drawn}</svg>'
-        f'<div class="ends" aria-hidden="true"><span>{escape(ends[0])}</span><span>{escape(ends[1])}</span></div></figure>'
+        f'<div class="ends" aria-hidden="true"><span>{escape(ends[0])}</span>'
+        f"<span>{escape(ends[1])}</span></div></figure>"
     )
 
 
 def _said(line: Line, form: str) -> str:
     known = [value for value in line.values if value is not None]
-    words = [format(value, form) for value in (min(known), max(known), known[-1])]
+    words = [plain(value, form) for value in (min(known), max(known), known[-1])]
     return f"{line.name}: between {words[0]} and {words[1]}, now {words[2]}"
 
 
@@ -127,7 +132,9 @@ def _thinned(values: Sequence[float | None]) -> list[tuple[int, float | None]]:
     found: list[tuple[int, float | None]] = []
     bucket = math.ceil(2 * len(values) / _MOST_POINTS)
     for start in range(0, len(values), bucket):
-        known = [(value, index) for index, value in enumerate(values[start : start + bucket], start) if value is not None]
+        known = [
+            (value, index) for index, value in enumerate(values[start : start + bucket], start) if value is not None
+        ]
         if not known:
             found.append((start, None))
             continue

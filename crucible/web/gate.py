@@ -89,10 +89,14 @@ class Gate:
         if len(hosts) != 1 or not self._access.allows_host(hosts[0]):
             words = "This host name is not known here; start with --allow-host NAME, or use the address."
             return PlainTextResponse(words, 400)
+        if not scope["query_string"].isascii():
+            return PlainTextResponse("This address is no address.", 400)
         if scope["method"] not in _READING and not _same_site(headers):
             return PlainTextResponse("A form of another site was sent here; nothing was done.", 403)
         path = scope["path"]
-        if not session.trusted and not any(path == item or (item[-1] == "/" and path.startswith(item)) for item in _OPEN):
+        if not session.trusted and not any(
+            path == item or (item[-1] == "/" and path.startswith(item)) for item in _OPEN
+        ):
             if scope["method"] in _READING and path != "/events":
                 return RedirectResponse("/login", 303)
             return PlainTextResponse("Sign in first.", 401)

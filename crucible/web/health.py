@@ -55,7 +55,9 @@ def health_of(worker: Worker, summary: Summary | None, monitored: Monitored, now
     """
     found = [*_process(worker), *_submissions(worker, summary, now), *_runway(monitored)]
     if worker.desired is None and not worker.trouble:
-        return Health("off", "not deployed", "Nothing is deployed; promote a version and the deploy sensor does the rest.")
+        return Health(
+            "off", "not deployed", "Nothing is deployed; promote a version and the deploy sensor does the rest."
+        )
     if found:
         return min(found, key=lambda health: health.rank)
     if summary is None or not summary.accepted_at or worker.epoch is None:

@@ -30,7 +30,7 @@ _PATTERNS = (
         rf"\1{HIDDEN}",
     ),
     (re.compile(r"(?i)(--(?:password|token|secret|api-key|passphrase|mnemonic)\s+)\S+"), rf"\1{HIDDEN}"),
-    # twelve or more lower-case words of three to eight letters in a row are a mnemonic, or a sentence not worth the risk
+    # twelve or more short lower-case words in a row are a mnemonic, or a sentence that is not worth the risk
     (re.compile(r"\b[a-z]{3,8}(?:[ ,]{1,2}[a-z]{3,8}){11,}\b"), HIDDEN),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), HIDDEN),
     (re.compile(r"\bUP-[0-9a-fA-F]{16,}"), HIDDEN),

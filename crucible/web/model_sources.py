@@ -59,7 +59,9 @@ def known_versions(settings: Settings, name: str) -> tuple[Version, ...]:
     database = settings.mlruns / "mlflow.db"
     if settings.tracking_uri.startswith("sqlite") and not database.exists():
         return ()
-    return _remembered.get(("versions", database, name), database_stamp(database), lambda: tuple(versions(settings, name)))
+    return _remembered.get(
+        ("versions", database, name), database_stamp(database), lambda: tuple(versions(settings, name))
+    )
 
 
 def aliased(found: tuple[Version, ...], alias: str) -> Version | None:

@@ -11,7 +11,7 @@ import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ _WANTED = (
     "model_version", "rung", "tx_hash", "sequence", "fee", "height", "code", "score", "reason_code", "reason",
     "seen_at", "updated_at",
 )  # fmt: skip
+
+_DRAWN = ("nonce", "state", "value", "score", "seen_at")
+_KEY = ("nonce", "topic_id", "role", "address")
 
 _remembered = Remembered()
 
@@ -149,28 +152,32 @@ def summary(settings: Settings, name: str) -> Summary:
 
 
 def epochs(settings: Settings, name: str, limit: int = 1000) -> tuple[Epoch, ...]:
-    """Return the newest ``limit`` epochs of the journal of ``name``, oldest first; raises as :func:`summary`."""
+    """Return the newest ``limit`` epochs of the journal of ``name``, oldest first, with what a chart needs of them.
+
+    Raises as :func:`summary`.
+    """
     path = journal_path(settings, name)
-    return _remembered.get(("epochs", path, limit), database_stamp(path), lambda: _epochs(path, "", (), limit))
+    return _remembered.get(("epochs", path, limit), database_stamp(path), lambda: _epochs(path, _DRAWN, "", (), limit))
 
 
 def page(
     settings: Settings, name: str, *, before: int | None = None, states: tuple[str, ...] = (), limit: int = 25
 ) -> tuple[Epoch, ...]:
     """Return ``limit`` epochs older than nonce ``before``, newest first, of these states; raises as :func:`summary`."""
-    where, values = "", []
+    where = ""
+    values: list[Any] = []
     if before is not None:
         where, values = where + " AND nonce < ?", [*values, before]
     if states:
         where, values = where + f" AND state IN ({', '.join('?' * len(states))})", [*values, *states]
-    return _epochs(journal_path(settings, name), where, tuple(values), limit)[::-1]
+    return _epochs(journal_path(settings, name), _WANTED, where, tuple(values), limit)[::-1]
 
 
 def record(settings: Settings, name: str, nonce: int) -> tuple[Record, ...]:
     """Return what the journal holds of ``nonce``, one record per role; raises as :func:`summary`."""
     path = journal_path(settings, name)
     found = []
-    for epoch in _epochs(path, " AND nonce = ?", (nonce,), 10):
+    for epoch in _epochs(path, _WANTED, " AND nonce = ?", (nonce,), 10):
         with _Reading(path) as journal:
             role = " AND role = ?" if journal.steps_have_role else ""
             key = (nonce, epoch.topic_id, epoch.address, *([epoch.role] if role else []))
@@ -199,18 +206,22 @@ class _Reading:
     def __enter__(self) -> _Reading:
         self._connection = None
         self.columns: frozenset[str] = frozenset()
+        self.steps_have_role = False
         if self._path.exists():
             try:
                 self._connection = sqlite3.connect(f"file:{self._path.resolve()}?mode=ro", uri=True, timeout=2.0)
             except sqlite3.Error as error:
                 raise StoreError(f"The journal {self._path.name} cannot be read: {error}.") from error
-            self.columns = frozenset(row[1] for row in self.rows("PRAGMA table_info(submission)"))
+            columns = self.rows(
+                "SELECT 'submission', name FROM pragma_table_info('submission') "
+                "UNION ALL SELECT 'step', name FROM pragma_table_info('step')"
+            )
+            self.columns = frozenset(name for table, name in columns if table == "submission")
+            self.steps_have_role = ("step", "role") in columns
         # <recipe>.db may be a link to the journal of its wallet, which other recipes share
         shared = self._path.is_symlink() and "recipe" in self.columns
-        self.where, self.values = ("WHERE recipe = ?", (self._path.stem,)) if shared else ("WHERE 1", ())
-        self.steps_have_role = bool(self.columns) and any(
-            row[1] == "role" for row in self.rows("PRAGMA table_info(step)")
-        )
+        self.where = "WHERE recipe = ?" if shared else "WHERE 1"
+        self.values: tuple[Any, ...] = (self._path.stem,) if shared else ()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -255,10 +266,13 @@ def _summary(path: Path) -> Summary:
         )
         accepted_at = None
         if taken:
-            accepted_at = journal.rows(
-                "SELECT max(at) FROM step WHERE nonce = ? AND topic_id = ? AND address = ? AND state = 'included'",
+            at = journal.rows(
+                # backwards: the newest steps stand at the end
+                "SELECT at FROM step WHERE nonce = ? AND topic_id = ? AND address = ? AND state = 'included' "
+                "ORDER BY rowid DESC LIMIT 1",
                 (taken[0], taken[2], taken[3]),
-            )[0][0]
+            )
+            accepted_at = at[0][0] if at else None
     lost: dict[str, int] = {}
     for state, reason, count in grouped:
         if state in LOST:
@@ -277,11 +291,11 @@ def _summary(path: Path) -> Summary:
     )
 
 
-def _epochs(path: Path, also: str, values: tuple[Any, ...], limit: int) -> tuple[Epoch, ...]:
+def _epochs(path: Path, wanted: tuple[str, ...], also: str, values: tuple[Any, ...], limit: int) -> tuple[Epoch, ...]:
     with _Reading(path) as journal:
         if not journal.columns:
             return ()
-        columns = ", ".join(journal.column(name) for name in _WANTED)
+        columns = ", ".join(journal.column(name) for name in (*_KEY, *wanted))
         rows = journal.rows(
             f"SELECT {columns} FROM submission {journal.where}{also} ORDER BY nonce DESC, role LIMIT {int(limit)}",
             (*journal.values, *values),
@@ -292,18 +306,17 @@ def _epochs(path: Path, also: str, values: tuple[Any, ...], limit: int) -> tuple
         timed = journal.rows(
             f"SELECT nonce, topic_id, {role}, address, min(CASE state WHEN 'seen' THEN at END), "
             "min(CASE state WHEN 'broadcast' THEN at END), min(CASE state WHEN 'included' THEN at END) "
-            "FROM step WHERE nonce BETWEEN ? AND ? GROUP BY 1, 2, 3, 4",
-            (rows[0][4], rows[-1][4]),
+            "FROM step WHERE nonce BETWEEN ? AND ? AND state IN ('seen', 'broadcast', 'included') GROUP BY 1, 2, 3, 4",
+            (rows[0][0], rows[-1][0]),
         )
-    times = {row[:4]: row[4:] for row in timed}
+    times = {row[:4]: [instant(at) for at in row[4:]] for row in timed}
     found = []
     for row in rows:
-        epoch = dict(zip(_WANTED, row, strict=True))
-        seen, sent, taken = times.get((epoch["nonce"], epoch["topic_id"], epoch["role"], epoch["address"]), (None,) * 3)
-        found.append(Epoch(epoch, _seconds(seen, sent), _seconds(seen, taken)))
+        seen, sent, taken = times.get(row[:4], (None, None, None))
+        epoch = dict(zip((*_KEY, *wanted), row, strict=True))
+        found.append(Epoch(epoch, _between(seen, sent), _between(seen, taken)))
     return tuple(found)
 
 
-def _seconds(start: str | None, end: str | None) -> float | None:
-    begun, ended = instant(start), instant(end)
-    return (ended - begun).total_seconds() if begun and ended else None
+def _between(start: datetime | None, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if start and end else None

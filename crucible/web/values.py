@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+_DASH, _MINUS = "\u2013", "\u2212"
+
+ALLO = 1e18
+"""uallo in one ALLO."""
+
 
 def instant(text: object) -> datetime | None:
     """Return the instant in ISO text, UTC; ``None`` if it is none, or has no time zone."""
@@ -52,18 +57,18 @@ def ago(at: datetime | None, now: datetime) -> str:
 
 def moment(at: datetime | None) -> str:
     """Return an instant as ``2026-01-05 05:50:02``, UTC; a dash for nothing."""
-    return f"{at:%Y-%m-%d %H:%M:%S}" if at else "–"
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at else _DASH
 
 
 def plain(value: float | None, form: str = ",.4g") -> str:
     """Return a number for people, or a dash."""
-    return "–" if value is None or not math.isfinite(value) else format(value, form).replace("-", "−")
+    return _DASH if value is None or not math.isfinite(value) else format(value, form).replace("-", _MINUS)
 
 
 def share(part: float, whole: float) -> str:
     """Return a percentage that says 100 % only of all, and 0 % only of none."""
     if not whole:
-        return "–"
+        return _DASH
     value = 100 * part / whole
     if 0 < value < 0.1:
         return "< 0.1 %"
@@ -74,7 +79,7 @@ def share(part: float, whole: float) -> str:
 
 def allo(uallo: float | None) -> str:
     """Return an amount of uallo in ALLO."""
-    return "–" if uallo is None else f"{plain(uallo / 1e18)} ALLO"
+    return _DASH if uallo is None else f"{plain(uallo / ALLO)} ALLO"
 
 
 def short(text: object, length: int = 12) -> str:

@@ -67,7 +67,7 @@ def render(
     """
     site, session = site_of(request), session_of(request)
     text = _environment().get_template(template).render(
-        title=title, watch=watch, path=request.url.path, read_only=site.access.read_only,
+        title=title, watch=watch, path=request.scope["path"], read_only=site.access.read_only,
         signed_in=bool(site.access.token) and session.trusted, trusted=session.trusted,
         form_token=site.access.form_token(session), **context,
     )  # fmt: skip

@@ -18,7 +18,9 @@ router = APIRouter()
 def logs(request: Request) -> Response:
     """List every log."""
     settings = site_of(request).load()
-    rows = [(name, instant_of(path), path.stat().st_size) for name, path in log_files(settings).items() if path.exists()]
+    rows = [
+        (name, instant_of(path), path.stat().st_size) for name, path in log_files(settings).items() if path.exists()
+    ]
     return render(request, "logs.html", title="Logs", watch="", rows=rows)
 
 

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from crucible.errors import CrucibleError, GateError, RegistryError
-from crucible.registry.models import CHALLENGER, CHAMPION, promote
+from crucible.registry.models import CHALLENGER, CHAMPION, Version, promote
 from crucible.settings import Settings
 from crucible.web import model_sources, sources
 from crucible.web.forms import checked_form
@@ -115,9 +115,9 @@ def _page(
     )  # fmt: skip
 
 
-def _known(settings: Settings, worker: sources.Worker) -> tuple[tuple, list, str]:  # type: ignore[type-arg]
+def _known(settings: Settings, worker: sources.Worker) -> tuple[tuple[Version, ...], list[model_sources.Judged], str]:
     trouble = worker.trouble
-    found: tuple[model_sources.Version, ...] = ()
+    found: tuple[Version, ...] = ()
     judged: list[model_sources.Judged] = []
     try:
         found = model_sources.known_versions(settings, worker.name)

@@ -16,6 +16,7 @@ from crucible.web.monitor_files import Monitored
 from crucible.web.pages.fleet import card_of
 from crucible.web.sources import Epoch
 from crucible.web.transactions import transaction_of
+from crucible.web.values import ALLO, instant, moment
 from crucible.web.view import clock_of, render, site_of
 
 router = APIRouter()
@@ -82,33 +83,34 @@ def nonce(request: Request, name: Name, nonce: Annotated[int, Path(ge=0, le=_LAR
 def _charts(epochs: tuple[Epoch, ...], monitored: Monitored) -> list[Markup]:
     if not epochs:
         return []
-    ends = (f"nonce {epochs[0].nonce:,}", f"{epochs[-1].nonce:,}")
+    first, last = (moment(instant(epoch.seen_at))[:16] for epoch in (epochs[0], epochs[-1]))
+    ends = (first, f"{last} UTC")
     scores = [epoch.score for epoch in epochs]
 
-    def measured(key: str) -> list[float | None]:
+    def measured(key: str, unit: float = 1.0) -> list[float | None]:
         points = monitored.series.get(key, {})
-        return [points.get(epoch.nonce) for epoch in epochs]
+        return [points[epoch.nonce] / unit if epoch.nonce in points else None for epoch in epochs]
 
+    score = [
+        Line("score", scores, faint=True),
+        Line(f"mean of {_SMOOTH}", _smoothed(scores)),
+        Line("EMA score", measured("ema_score")),
+        Line("the field's median", measured("field_score")),
+    ]
+    latency = [
+        Line("to the broadcast", [epoch.sent_after for epoch in epochs]),
+        Line("to the block", [epoch.taken_after for epoch in epochs]),
+    ]
     drawn = [
-        chart(
-            [
-                Line("score", scores, faint=True),
-                Line(f"mean of {_SMOOTH}", _smoothed(scores)),
-                Line("EMA score", measured("ema_score")),
-                Line("the field's median", measured("field_score")),
-            ],
-            title="Score", unit="as the reputers gave it", ends=ends,
-        ),
-        chart(
-            [Line("to the broadcast", [e.sent_after for e in epochs]), Line("to the block", [e.taken_after for e in epochs])],
-            title="Latency", unit="seconds of the clock's time from the window's opening", ends=ends, form=",.1f",
-        ),
-        chart([Line("value", [epoch.value for epoch in epochs])], title="Forecast", unit="topic units", ends=ends, form=",.6g"),
-        chart([Line("reward", measured("reward_uallo"))], title="Reward", unit="uallo per epoch", ends=ends),
-        chart([Line("balance", measured("balance_uallo"))], title="Balance", unit="uallo", ends=ends),
-        chart([Line("rank", measured("rank"))], title="Rank", unit="among the topic's inferers", ends=ends, form=",.0f"),
-    ]  # fmt: skip
-    return [figure for figure in drawn if figure]
+        ("Score", "as the reputers gave it", ",.3g", score),
+        ("Latency", "seconds of the clock's time from the window's opening", ",.1f", latency),
+        ("Forecast", "topic units", ",.6g", [Line("value", [epoch.value for epoch in epochs])]),
+        ("Reward", "ALLO per epoch", ",.3g", [Line("reward", measured("reward_uallo", ALLO))]),
+        ("Balance", "ALLO", ",.3g", [Line("balance", measured("balance_uallo", ALLO))]),
+        ("Rank", "among the topic's inferers", ",.0f", [Line("rank", measured("rank"))]),
+    ]
+    figures = [chart(lines, title=title, unit=unit, ends=ends, form=form) for title, unit, form, lines in drawn]
+    return [figure for figure in figures if figure]
 
 
 def _smoothed(values: list[float | None]) -> list[float | None]:
