@@ -41,10 +41,12 @@ def test_a_chart_is_well_formed_bounded_and_keeps_its_extremes(points, name):
             assert heights
             assert min(heights) >= 0
             assert max(heights) <= 120
-            span = max(known) - min(known)
-            if span > 1e-3:  # the lowest and the highest value are drawn, wherever they stand
-                assert min(heights) == pytest.approx(120 * 0.05 / 1.1, abs=0.2)
-                assert max(heights) == pytest.approx(120 * 1.05 / 1.1, abs=0.2)
+            low, high = min(known), max(known)
+            room = 0.05 * (high - low)
+            if high - low > 1e-3:  # the lowest and the highest value are drawn, wherever they stand
+                floor = 0.0 if 0 <= low < room else low - room
+                assert min(heights) == pytest.approx(120 * room / (high + room - floor), abs=0.2)
+                assert max(heights) == pytest.approx(120 * (high + room - low) / (high + room - floor), abs=0.2)
 
 
 @given(st.lists(st.sampled_from(sorted(FOLLOWS)), min_size=1, max_size=300), st.integers(1, 100))
