@@ -17,7 +17,7 @@ from crucible.errors import CrucibleError
 from crucible.settings import Settings
 from crucible.web import sources
 from crucible.web.logs import log_files
-from crucible.web.monitor_files import monitor_file
+from crucible.web.monitor_files import alerts_file, monitor_database
 from crucible.web.remembered import database_stamp, stamp_of
 from crucible.web.view import Site
 
@@ -43,8 +43,9 @@ def mark_of(settings: Settings, watch: str) -> str:
     names = [name] if kind == "worker" and sources.NAME.match(name) else sources.names(settings)
     found: list[object] = [stamp_of(settings.fleet / "desired", settings.fleet / "fleet.db", settings.bars)]
     found.append(database_stamp(settings.mlruns / "mlflow.db"))
+    found += [database_stamp(monitor_database(settings)), stamp_of(alerts_file(settings))]
     for each in names:
-        found.append((each, sources.journal_stamp(settings, each), stamp_of(monitor_file(settings, each))))
+        found.append((each, sources.journal_stamp(settings, each)))
         if kind == "worker":
             found.append(stamp_of(settings.fleet / "logs" / f"{each}.log"))
     return _digest(found)

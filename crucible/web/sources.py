@@ -209,7 +209,7 @@ class _Reading:
         self.steps_have_role = False
         if self._path.exists():
             try:
-                self._connection = sqlite3.connect(f"file:{self._path.resolve()}?mode=ro", uri=True, timeout=2.0)
+                self._connection = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=2.0)
             except sqlite3.Error as error:
                 raise StoreError(f"The journal {self._path.name} cannot be read: {error}.") from error
             columns = self.rows(

@@ -1,8 +1,10 @@
 """What the pages show, asked of the application itself."""
 
 import asyncio
+import contextlib
 import json
 import re
+import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -15,7 +17,7 @@ from crucible.settings import Settings
 from crucible.web import sources
 from crucible.web.access import Access
 from crucible.web.app import create_app
-from crucible.web.monitor_files import monitor_file
+from crucible.web.monitor_files import alerts_file, monitor_database
 from crucible.worker.deployment import journal_path, write_desired
 
 
@@ -107,41 +109,80 @@ def test_a_real_transaction_is_told_in_words(tmp_path):
     assert "which is not the one above" not in text
 
 
+MONITOR = """
+CREATE TABLE forecast (id INTEGER PRIMARY KEY, chain_id TEXT, topic_id INTEGER, nonce INTEGER, source TEXT,
+    recipe TEXT);
+CREATE TABLE fact (forecast INTEGER, name TEXT, value REAL, at TEXT, PRIMARY KEY (forecast, name)) WITHOUT ROWID;
+CREATE TABLE event (id TEXT PRIMARY KEY, at TEXT, kind TEXT, recipe TEXT, detail TEXT);
+CREATE TABLE balance (address TEXT, at TEXT, uallo INTEGER, PRIMARY KEY (address, at));
+"""
+
+
+def measured(home, *statements: str) -> None:
+    path = monitor_database(home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(MONITOR + ";".join(statements))
+
+
 def test_what_the_monitor_measured_is_shown_and_nothing_is_made_up(app, home):
-    path = monitor_file(home, "worker_01")
-    path.parent.mkdir(parents=True)
-    series = {"ema_score": [[1000 + 12 * k, 0.01] for k in range(40)], "balance_uallo": [[1000, 1e18], [1012, 5e17]]}
-    path.write_text(
-        json.dumps(
-            {"balance_uallo": 5e17, "spent_uallo_per_day": 1e18, "rewards_uallo": 2e17, "series": series,
-             "live": [{"what": "against the network", "found": "<b>better</b>", "outcome": "pass"}],
-             "drift": [{"what": "residuals", "value": 4.0, "threshold": 3.0, "outcome": "fail", "sentence": "CUSUM"}],
-             "alerts": [{"sentence": "Low balance."}]}
-        )
+    facts = {"score_ema": 0.01, "loss": 0.9, "network_loss": 1.0, "reward": 2e16}
+    told = [
+        f"INSERT INTO forecast VALUES ({k}, 'c', 77, {1000 + 12 * k}, 'worker', 'worker_01');"
+        + ";".join(f"INSERT INTO fact VALUES ({k}, '{name}', {value}, '')" for name, value in facts.items())
+        for k in range(10)
+    ]
+    measured(
+        home, *told,
+        f"INSERT INTO balance VALUES ('{ADDRESS}', '2026-01-05T00:00:00+00:00', 1000000000000000000)",
+        f"INSERT INTO balance VALUES ('{ADDRESS}', '2026-01-05T12:00:00+00:00', 500000000000000000)",
+        "INSERT INTO event VALUES ('a', '2026-01-05T00:00:00+00:00', 'drift', 'worker_01', '{\"holds\": false}')",
+        "INSERT INTO event VALUES ('b', '2026-01-05T01:00:00+00:00', 'drift', 'worker_01', "
+        "'{\"holds\": true, \"what\": \"residual <ks>\"}')",
     )  # fmt: skip
+    alerts_file(home).write_text(json.dumps({"active": {"low_balance:worker_01": {"sentence": "It <runs> dry."}}}))
     text = get(app, "/workers/worker_01").text
     assert "0.5 ALLO" in text
     assert "lasts 12 h" in text
-    assert "EMA score" in text
-    assert "&lt;b&gt;better&lt;/b&gt;" in text
     assert "low balance" in text  # half a day is left
-    assert "CUSUM" in get(app, "/bars").text
-    assert "Low balance." in get(app, "/").text
+    assert "0.2 ALLO" in text  # ten rewards
+    assert "10.0 % lower than the network&#39;s over 10 epochs" in text
+    assert "EMA score" in text
+    assert "It &lt;runs&gt; dry." in text
+    assert "It &lt;runs&gt; dry." in get(app, "/").text
+    assert "residual &lt;ks&gt;" in get(app, "/bars").text
+    assert "10.0 % lower" in get(app, "/models/worker_01").text
+    other = get(app, "/workers/worker_02").text  # the same wallet, and nothing else of it
+    assert "0.5 ALLO" in other
+    assert "EMA score" not in other
+    assert "runs&gt; dry" not in other
 
 
 @pytest.mark.parametrize(
     "words",
-    ["[]", "{", "null", '{"series": [1], "drift": {"a": 1}, "at": 5}', '{"balance_uallo": "x", "live": [[1]]}',
-     '{"balance_uallo": 1e999, "spent_uallo_per_day": -1, "series": {"rank": [[1, 2, 3], ["a", 1], [2, null]]}}',
-     '{"drift": [{"what": {}, "value": "x", "threshold": true}], "alerts": [{}], "live": [{}]}', '"\\ud800"',
-     '{"alerts": [{"sentence": "\\ud800"}], "drift": [{"what": "\\ud800"}]}', "[" * 5000],
+    ["[]", "{", "null", '{"active": [1]}', '{"active": {"a": 1}}', '{"active": {"worker_04": {"sentence": 3}}}',
+     '{"active": {"worker_04": {"sentence": "\\ud800"}}}', "[" * 5000],
 )  # fmt: skip
-def test_a_strange_file_of_the_monitor_breaks_no_page(app, home, words):
-    path = monitor_file(home, "worker_04")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(words)
+def test_strange_files_of_the_monitor_break_no_page(app, home, words):
+    measured(
+        home,
+        f"INSERT INTO balance VALUES ('{ADDRESS}', 'yesterday', 5)",
+        f"INSERT INTO balance VALUES ('{ADDRESS}', '2026-01-05T12:00:00', 'much')",
+        "INSERT INTO event VALUES ('a', 'now', 'drift', 'worker_04', 'no json')",
+        "INSERT INTO event VALUES ('b', 'now', 'decay', 'worker_04', '[]')",
+        "INSERT INTO forecast VALUES (1, 'c', 77, 1000, 'worker', 'worker_04')",
+        "INSERT INTO fact VALUES (1, 'loss', 9e999, '')",
+    )
+    alerts_file(home).write_text(words)
     for page in ("/", "/workers/worker_04", "/bars", "/models/worker_04"):
         assert get(app, page).status == 200
+
+
+def test_a_damaged_store_of_the_monitor_is_told(app, home):
+    monitor_database(home).parent.mkdir(parents=True)
+    monitor_database(home).write_bytes(b"no database" * 100)
+    assert "store cannot be read" in get(app, "/workers/worker_04").text
+    assert get(app, "/").status == 200
 
 
 def test_a_damaged_journal_is_told_on_the_pages_and_hides_no_other_worker(tmp_path):
@@ -184,8 +225,6 @@ def test_a_recipe_that_cannot_be_read_is_told_in_its_row(tmp_path):
 
 
 def test_the_journal_of_a_wallet_is_seen_through_the_link_of_its_recipe(tmp_path):
-    import sqlite3
-
     settings = make_home(tmp_path, 1, 4)
     link = journal_path(settings, "worker_00")
     shared = link.with_name("wallet.test.db")

@@ -58,6 +58,11 @@ def test_a_strip_has_one_cell_for_every_epoch(states, per_row):
         assert width == sum(kind_of(state) == kind for state in states)
 
 
+def lasting(days: float) -> Monitored:
+    """A wallet that has spent 1 uallo a day and has so many left."""
+    return Monitored(((NOW - timedelta(days=1), days + 1), (NOW, days)))
+
+
 def summary(accepted_at: datetime | None) -> Summary:
     return Summary(10, 9, 1, (), (), accepted_at.isoformat() if accepted_at else None, None, None)
 
@@ -89,9 +94,9 @@ def test_health_tells_the_most_urgent_thing(recipe):
     refused = worker(recipe, refused_generation=1, refusal="another schema")
     assert "another schema" in health_of(refused, well, Monitored(), NOW).sentence
     assert health_of(refused, summary(NOW - timedelta(days=1)), Monitored(), NOW).word == "silent"
-    assert health_of(worker(recipe), well, Monitored(balance=1.0, spent=4.0), NOW).level == "bad"
-    assert health_of(worker(recipe), well, Monitored(balance=5.0, spent=1.0), NOW).level == "watch"
-    assert health_of(worker(recipe), well, Monitored(balance=9.0, spent=1.0), NOW).level == "good"
+    assert health_of(worker(recipe), well, lasting(0.25), NOW).level == "bad"
+    assert health_of(worker(recipe), well, lasting(5), NOW).level == "watch"
+    assert health_of(worker(recipe), well, lasting(9), NOW).level == "good"
     assert health_of(worker(recipe), summary(None), Monitored(), NOW).word == "silent"  # deployed a day ago
     assert health_of(worker(recipe), None, Monitored(), NOW).level != "good"
     assert health_of(Worker("one", recipe, None, None), None, Monitored(), NOW).level == "off"

@@ -16,7 +16,7 @@ from crucible.settings import Settings
 from crucible.web import sources
 from crucible.web.charts import strip
 from crucible.web.health import Health, health_of
-from crucible.web.monitor_files import Monitored, monitored
+from crucible.web.monitor_files import Monitored, monitored, open_alerts
 from crucible.web.sources import Summary, Worker
 from crucible.web.values import instant
 from crucible.web.view import clock_of, render, site_of
@@ -55,19 +55,23 @@ def fleet(request: Request, show: Literal["all", "attention"] = "all") -> Respon
         total=sum(card.summary.total for card in cards if card.summary),
         accepted=sum(card.summary.accepted for card in cards if card.summary),
         runway=runways[0] if runways else None,
-        alerts=[(card.worker.name, alert) for card in cards for alert in card.monitored.alerts][:20],
+        alerts=open_alerts(settings)[:20],
     )  # fmt: skip
 
 
-def card_of(settings: Settings, name: str, now: datetime) -> Card:
-    """Return one worker as the fleet page shows it; a journal that cannot be read is told as its trouble."""
+def card_of(settings: Settings, name: str, now: datetime, *, series: bool = False) -> Card:
+    """Return one worker as the fleet page shows it; a journal that cannot be read is told as its trouble.
+
+    With ``series`` it carries the monitor's facts about single epochs too.
+    """
     worker = sources.worker(settings, name)
     summary = None
     try:
         summary = sources.summary(settings, name)
     except CrucibleError as error:
         worker = Worker(name, worker.recipe, worker.desired, worker.actual, str(error))
-    measured = monitored(settings, name)
+    address = worker.actual.address if worker.actual else ""
+    measured = monitored(settings, name, address, series=series)
     return Card(
         worker, summary, measured, health_of(worker, summary, measured, now),
         instant(summary.accepted_at) if summary else None,

@@ -110,7 +110,7 @@ def _page(
         request, "model.html", status=409 if wrong else 200, title=f"Models of {name}", watch=f"worker:{name}",
         now=clock_of(settings), worker=worker, versions=found, judged=judged, trouble=trouble, champion=champion,
         reigns=reigns, done=done if champion and champion.number == done else None, wrong=wrong,
-        reason=reason, chosen=chosen, monitored=monitored(settings, name),
+        reason=reason, chosen=chosen, monitored=monitored(settings, name, series=True),
         least=_LEAST_REASON, longest=_LONGEST_REASON,
     )  # fmt: skip
 

@@ -47,7 +47,7 @@ def worker(
     if name not in sources.names(settings):
         raise HTTPException(404)
     now = clock_of(settings)
-    card = card_of(settings, name, now)
+    card = card_of(settings, name, now, series=True)
     epochs: tuple[Epoch, ...] = ()
     rows: tuple[Epoch, ...] = ()
     if card.summary is not None:
@@ -94,22 +94,27 @@ def _charts(epochs: tuple[Epoch, ...], monitored: Monitored) -> list[Markup]:
     score = [
         Line("score", scores, faint=True),
         Line(f"mean of {_SMOOTH}", _smoothed(scores)),
-        Line("EMA score", measured("ema_score")),
-        Line("the field's median", measured("field_score")),
+        Line("EMA score", measured("score_ema")),
     ]
     latency = [
         Line("to the broadcast", [epoch.sent_after for epoch in epochs]),
         Line("to the block", [epoch.taken_after for epoch in epochs]),
     ]
+    loss = [Line("this worker's", measured("loss"), faint=True), Line("the network's", measured("network_loss"))]
     drawn = [
         ("Score", "as the reputers gave it", ",.3g", score),
         ("Latency", "seconds of the clock's time from the window's opening", ",.1f", latency),
         ("Forecast", "topic units", ",.6g", [Line("value", [epoch.value for epoch in epochs])]),
-        ("Reward", "ALLO per epoch", ",.3g", [Line("reward", measured("reward_uallo", ALLO))]),
-        ("Balance", "ALLO", ",.3g", [Line("balance", measured("balance_uallo", ALLO))]),
+        ("Loss", "of the forecasts, once the truth is known", ",.3g", loss),
+        ("Reward", "ALLO per epoch", ",.3g", [Line("reward", measured("reward", ALLO))]),
         ("Rank", "among the topic's inferers", ",.0f", [Line("rank", measured("rank"))]),
     ]
     figures = [chart(lines, title=title, unit=unit, ends=ends, form=form) for title, unit, form, lines in drawn]
+    if monitored.balances:
+        known = monitored.balances
+        days = (moment(known[0][0])[:16], f"{moment(known[-1][0])[:16]} UTC")
+        held = [Line("balance", [uallo / ALLO for _, uallo in known])]
+        figures.append(chart(held, title="Balance", unit="ALLO", ends=days, form=",.4g"))
     return [figure for figure in figures if figure]
 
 
