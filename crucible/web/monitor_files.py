@@ -1,8 +1,8 @@
 """What the monitor has measured, as far as it has. The only file here that knows ``data/monitor``.
 
-It reads ``monitor.db`` and ``alerts.json``. Nothing is estimated here; a number that the monitor has not written is not shown. It keeps forecasts with facts about
-them by name (``score_ema``, ``rank``, ``field``, ``reward``, ``loss``, ``network_loss``), balances of wallets, and
-events, among them the beginning and the end of a drift.
+It reads ``monitor.db`` and ``alerts.json``. Nothing is estimated here; a number that the monitor has not written is not
+shown. It keeps forecasts with facts about them by name (``score_ema``, ``rank``, ``reward``, ``loss``,
+``network_loss``), balances of wallets, and events, among them the beginning and the end of a drift.
 """
 
 from __future__ import annotations
@@ -98,36 +98,49 @@ def alerts_file(settings: Settings) -> Path:
     return settings.data / "monitor" / "alerts.json"
 
 
-def monitored(settings: Settings, name: str, address: str = "", *, series: bool = False) -> Monitored:
-    """Return what was measured of the recipe ``name``, whose wallet has ``address``; empty where nothing was.
+class Monitor:
+    """What the monitor knew at one instant: made anew for every page, so that its files are looked at once for each.
 
     Parameters
     ----------
     settings : Settings
         The home.
-    name, address : str
-        Recipe and wallet.
-    series : bool
-        Whether the facts of single epochs are wanted too.
     """
-    path = monitor_database(settings)
-    stamp = database_stamp(path)
-    try:
-        balances, drift = _remembered.get(path, stamp, lambda: _overview(path))
-        facts, rewards = _remembered.get((path, name), stamp, lambda: _facts(path, name)) if series else ({}, None)
-    except sqlite3.Error as error:
-        return Monitored(alerts=open_alerts(settings, name), trouble=f"The monitor's store cannot be read: {error}.")
-    return Monitored(
-        balances.get(address, ()), facts, rewards, tuple(drift.get(name, ())[:_MOST_ROWS]), open_alerts(settings, name)
-    )
 
+    def __init__(self, settings: Settings) -> None:
+        self._path, self._alerts = monitor_database(settings), alerts_file(settings)
+        self._stamp = database_stamp(self._path)
+        self.trouble = ""
+        self._balances: dict[str, tuple[tuple[datetime, float], ...]] = {}
+        self._drift: dict[str, list[dict[str, Any]]] = {}
+        path = self._alerts
+        self._open: dict[str, str] = _remembered.get(path, stamp_of(path), lambda: _open_alerts(path))
+        try:
+            found = _remembered.get(self._path, self._stamp, lambda: _overview(self._path))
+            self._balances, self._drift = found
+        except sqlite3.Error as error:
+            self.trouble = f"The monitor's store cannot be read: {error}."
 
-def open_alerts(settings: Settings, name: str = "") -> tuple[str, ...]:
-    """Return the sentences of the alerts that are open, of one recipe or of all; none where the file makes no sense."""
-    path = alerts_file(settings)
-    found: dict[str, str] = _remembered.get(path, stamp_of(path), lambda: _alerts(path))
-    about = [sentence for key, sentence in found.items() if not name or name in key.replace(":", " ").split()]
-    return tuple(about[:_MOST_ROWS])
+    def of(self, name: str, address: str = "", *, series: bool = False) -> Monitored:
+        """Return what was measured of the recipe ``name``, whose wallet has ``address``; empty where nothing was.
+
+        With ``series`` the facts of single epochs are read too.
+        """
+        facts: dict[str, dict[int, float]] = {}
+        rewards, trouble = None, self.trouble
+        if series and not trouble:
+            try:
+                key = (self._path, name)
+                facts, rewards = _remembered.get(key, self._stamp, lambda: _facts(self._path, name))
+            except sqlite3.Error as error:
+                trouble = f"The monitor's store cannot be read: {error}."
+        drift = tuple(self._drift.get(name, ())[:_MOST_ROWS])
+        return Monitored(self._balances.get(address, ()), facts, rewards, drift, self.alerts(name), trouble)
+
+    def alerts(self, name: str = "") -> tuple[str, ...]:
+        """Return the sentences of the alerts that are open, of one recipe or of all."""
+        about = [sentence for key, sentence in self._open.items() if not name or name in key.replace(":", " ").split()]
+        return tuple(about[:_MOST_ROWS])
 
 
 def _overview(path: Path) -> tuple[dict[str, tuple[tuple[datetime, float], ...]], dict[str, list[dict[str, Any]]]]:
@@ -181,7 +194,7 @@ def _rows(path: Path, query: str, *values: object) -> list[tuple[Any, ...]]:
         raise
 
 
-def _alerts(path: Path) -> dict[str, str]:
+def _open_alerts(path: Path) -> dict[str, str]:
     try:
         active = json.loads(path.read_bytes())["active"]
         return {key: words_of(item["sentence"]) for key, item in active.items()}

@@ -32,7 +32,7 @@ def stamp_of(*paths: Path) -> Stamp:
 
 def database_stamp(path: Path) -> Stamp:
     """Return :func:`stamp_of` an SQLite file and the log that its newest rows are in."""
-    real = path.resolve()
+    real = path.resolve() if path.is_symlink() else path
     return stamp_of(real, real.with_name(real.name + "-wal"))
 
 

@@ -249,11 +249,20 @@ def _summary(path: Path) -> Summary:
         grouped = journal.rows(
             f"SELECT state, {why}, count(*) FROM submission {journal.where} GROUP BY 1, 2", journal.values
         )
-        newest = journal.rows(
-            f"SELECT nonce, state, topic_id, address, score, {journal.column('fee')} FROM submission {journal.where} "
-            f"ORDER BY nonce DESC LIMIT {RECENT}",
-            journal.values,
-        )
+        keys = "chain_id, topic_id, role, address"
+        # the primary key ends with the nonce: asked key by key, the newest are found without a look at the others
+        columns = f"nonce, state, topic_id, address, score, {journal.column('fee')}"
+        newest = [
+            row
+            for key in journal.rows(f"SELECT DISTINCT {keys} FROM submission {journal.where}", journal.values)
+            for row in journal.rows(
+                f"SELECT {columns} FROM submission {journal.where} "
+                f"AND ({keys}) = (?, ?, ?, ?) "
+                f"ORDER BY chain_id DESC, topic_id DESC, role DESC, address DESC, nonce DESC LIMIT {RECENT}",
+                (*journal.values, *key),
+            )
+        ]
+        newest = sorted(newest, key=lambda row: -row[0])[:RECENT]
         taken = next((row for row in newest if row[1] in ACCEPTED), None) or next(
             iter(
                 journal.rows(

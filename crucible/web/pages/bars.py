@@ -10,7 +10,7 @@ from crucible.market.quarantine import Quarantined
 from crucible.web import bar_sources, sources
 from crucible.web.gate import DOCUMENT_POLICY
 from crucible.web.model_sources import read_document
-from crucible.web.monitor_files import monitored
+from crucible.web.monitor_files import Monitor
 from crucible.web.view import clock_of, render, site_of
 
 router = APIRouter()
@@ -26,7 +26,8 @@ def bars(request: Request) -> Response:
         aside = bar_sources.aside(settings)
     except DataError as error:
         trouble = str(error)
-    measured = [(name, monitored(settings, name)) for name in sources.names(settings)]
+    monitor = Monitor(settings)
+    measured = [(name, monitor.of(name)) for name in sources.names(settings)]
     return render(
         request, "bars.html", title="Bars and drift", watch="fleet", now=clock_of(settings),
         stored=bar_sources.stored(settings), aside=aside, trouble=trouble,

@@ -16,7 +16,7 @@ from crucible.settings import Settings
 from crucible.web import sources
 from crucible.web.charts import strip
 from crucible.web.health import Health, health_of
-from crucible.web.monitor_files import Monitored, monitored, open_alerts
+from crucible.web.monitor_files import Monitor, Monitored
 from crucible.web.sources import Summary, Worker
 from crucible.web.values import instant
 from crucible.web.view import clock_of, render, site_of
@@ -41,7 +41,8 @@ def fleet(request: Request, show: Literal["all", "attention"] = "all") -> Respon
     """Show every worker, the most urgent first."""
     settings = site_of(request).load()
     now = clock_of(settings)
-    cards = sorted((card_of(settings, name, now) for name in sources.names(settings)), key=_urgency)
+    monitor = Monitor(settings)
+    cards = sorted((card_of(settings, name, now, monitor) for name in sources.names(settings)), key=_urgency)
     reasons: Counter[str] = Counter()
     for card in cards:
         reasons.update(dict(card.summary.reasons) if card.summary else {})
@@ -55,11 +56,11 @@ def fleet(request: Request, show: Literal["all", "attention"] = "all") -> Respon
         total=sum(card.summary.total for card in cards if card.summary),
         accepted=sum(card.summary.accepted for card in cards if card.summary),
         runway=runways[0] if runways else None,
-        alerts=open_alerts(settings)[:20],
+        alerts=monitor.alerts()[:20],
     )  # fmt: skip
 
 
-def card_of(settings: Settings, name: str, now: datetime, *, series: bool = False) -> Card:
+def card_of(settings: Settings, name: str, now: datetime, monitor: Monitor, *, series: bool = False) -> Card:
     """Return one worker as the fleet page shows it; a journal that cannot be read is told as its trouble.
 
     With ``series`` it carries the monitor's facts about single epochs too.
@@ -71,7 +72,7 @@ def card_of(settings: Settings, name: str, now: datetime, *, series: bool = Fals
     except CrucibleError as error:
         worker = Worker(name, worker.recipe, worker.desired, worker.actual, str(error))
     address = worker.actual.address if worker.actual else ""
-    measured = monitored(settings, name, address, series=series)
+    measured = monitor.of(name, address, series=series)
     return Card(
         worker, summary, measured, health_of(worker, summary, measured, now),
         instant(summary.accepted_at) if summary else None,

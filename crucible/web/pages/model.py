@@ -14,7 +14,7 @@ from crucible.settings import Settings
 from crucible.web import model_sources, sources
 from crucible.web.forms import checked_form
 from crucible.web.gate import DOCUMENT_POLICY
-from crucible.web.monitor_files import monitored
+from crucible.web.monitor_files import Monitor
 from crucible.web.pages.worker import Name
 from crucible.web.view import clock_of, render, site_of
 
@@ -110,7 +110,7 @@ def _page(
         request, "model.html", status=409 if wrong else 200, title=f"Models of {name}", watch=f"worker:{name}",
         now=clock_of(settings), worker=worker, versions=found, judged=judged, trouble=trouble, champion=champion,
         reigns=reigns, done=done if champion and champion.number == done else None, wrong=wrong,
-        reason=reason, chosen=chosen, monitored=monitored(settings, name, series=True),
+        reason=reason, chosen=chosen, monitored=Monitor(settings).of(name, series=True),
         least=_LEAST_REASON, longest=_LONGEST_REASON,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from crucible.errors import CrucibleError
 from crucible.web import sources
 from crucible.web.charts import Line, chart, strip
 from crucible.web.logs import log_files, tail
-from crucible.web.monitor_files import Monitored
+from crucible.web.monitor_files import Monitor, Monitored
 from crucible.web.pages.fleet import card_of
 from crucible.web.sources import Epoch
 from crucible.web.transactions import transaction_of
@@ -47,7 +47,7 @@ def worker(
     if name not in sources.names(settings):
         raise HTTPException(404)
     now = clock_of(settings)
-    card = card_of(settings, name, now, series=True)
+    card = card_of(settings, name, now, Monitor(settings), series=True)
     epochs: tuple[Epoch, ...] = ()
     rows: tuple[Epoch, ...] = ()
     if card.summary is not None:
