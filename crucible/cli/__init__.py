@@ -36,6 +36,7 @@ _COMMANDS = {
     "wallet": ("wallet", "Make, import, export and list encrypted wallets."),
     "workers": ("workers", "Deploy, watch and steer workers: ls, deploy, start, stop, rollback, logs, …"),
     "fleet": ("fleet", "Run the fleet: keep the deployed workers alive."),
+    "dashboard": ("dashboard", "Watch workers, models, bars and logs in a browser."),
     "worker": ("worker", "Run one worker (the fleet starts these)."),
     "practice": ("practice", "Serve a simulated or replayed exchange on loopback."),
     "network": ("network", "The network's topic mechanism: check it against vectors."),
