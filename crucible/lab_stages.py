@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +20,14 @@ from crucible.features.dataset_file import dataset_path, write_dataset
 from crucible.features.engine import feature_digest
 from crucible.features.report import FeatureRow, feature_report
 from crucible.features.report import markdown as feature_page
+from crucible.kept_evaluation import keep, key_of, read_kept
 from crucible.market.recipe_bars import bars_digest, history_of, read_bars
 from crucible.models.candidates import build_model
 from crucible.process import write_atomic, write_json
 from crucible.recipe import Recipe
 from crucible.registry.models import CHAMPION, alias_version, get_version
 from crucible.registry.tracking import CandidateRun, EvaluationRun, log_evaluation
+from crucible.reward_stages import candidate_of_predictions
 from crucible.settings import Settings
 from crucible.stage_records import (
     NOTES,
@@ -42,6 +44,7 @@ from crucible.stage_records import (
 from crucible.validation.analysis import analyse
 from crucible.validation.evaluation import Evaluation, describe, markdown
 from crucible.validation.fits import Crew, Rows, SharedRows, rows_of
+from crucible.validation.gate_of_value import adds_to_the_network
 from crucible.validation.gates import against_champion, confirm, judge
 from crucible.validation.importance import permutation_importance
 from crucible.validation.laboratory import PURGED, predict_outer
@@ -52,6 +55,7 @@ from crucible.validation.plain import plain
 from crucible.validation.plots import equity_plot, information_plot
 from crucible.validation.predictions import OutOfSample, read_predictions, to_parquet, write_predictions
 from crucible.validation.splits import Stages
+from crucible.validation.verdict import Verdict
 from crucible.validation.walk_forward import run_walk_forward
 
 Progress = Callable[[int, int], None]
@@ -154,36 +158,54 @@ def evaluate(settings: Settings, recipe: Recipe) -> Evaluated:
     current = read_current(settings, recipe)
     folder = evaluation_folder(settings, recipe, current)
     oos, notes = read_predictions(folder / "predictions.parquet"), read_notes(folder)
-    scale, chosen = oos.known_scale, notes["chosen"]
-    earlier = earlier_looks(folder, oos)
-    verdict, _ = judge(recipe, oos, chosen, scale, {PURGED: bool(notes["purged"])}, earlier)
-    champion = _champion_predictions(settings, recipe, folder, oos)
-    if champion is not None:
-        verdict = replace(verdict, gates=(*verdict.gates, against_champion(recipe, oos, chosen, scale, champion)))
-    if verdict.clear:
-        fresh, looks = _deployment_set(settings, recipe, current, folder)
-        both = np.concatenate([scale, fresh.known_scale])
-        verdict = verdict.followed_by(confirm(recipe, oos, fresh, chosen, both, looks))
-    result = describe(recipe, oos, scale, verdict)
-    analysis = analyse(recipe, oos, chosen, scale)
-    write_atomic(folder / "report.html", page(recipe, result, analysis, notes).encode())
-    write_json(folder / "report.json", {**result.to_json(), "analysis": analysis.to_json(), "search": notes})
+    earlier, champion = earlier_looks(folder, oos), _champion_evaluation(settings, recipe, folder)
+    tries = max(open_ledger(settings, recipe).summary()["trials"], 1)
+    others = [*earlier, f"champion {champion.name if champion else ''}"]
+    kept = read_kept(folder, key_of(folder, recipe, others, tries))
+    verdict = kept[0] if kept else _judge(settings, recipe, current, oos, earlier, champion)
+    result = describe(recipe, oos, oos.known_scale, verdict, kept[1] if kept else None)
+    if not kept:
+        analysis = analyse(recipe, oos, notes["chosen"], oos.known_scale, tries)
+        write_atomic(folder / "report.html", page(recipe, result, analysis, notes).encode())
+        write_json(folder / "report.json", {**result.to_json(), "analysis": analysis.to_json(), "search": notes})
     known = folder / "verdict.json"
     run_id = json.loads(known.read_text()).get("run_id", "") if known.exists() else ""
     if not run_id:
         run_id = log_evaluation(settings, _evaluation_run(settings, recipe, current, result, folder))
-    write_json(known, {**result.verdict.to_json(), "run_id": run_id})
+    write_json(known, {**verdict.to_json(), "run_id": run_id})
+    keep(folder, key_of(folder, recipe, others, tries), verdict, result.plots)
     return Evaluated(**vars(result), run_id=run_id, page=folder / "report.html")
 
 
-def _champion_predictions(settings: Settings, recipe: Recipe, folder: Path, oos: OutOfSample) -> np.ndarray | None:
-    """Return what another version, which is champion, predicted for these rows; None where there is nothing to beat."""
+def _judge(
+    settings: Settings, recipe: Recipe, current: Current, oos: OutOfSample, earlier: Mapping[str, np.ndarray],
+    champion: Path | None,
+) -> Verdict:  # fmt: skip
+    """Return the verdict, for which the deployment set is opened if the outer windows let the candidate through."""
+    folder, scale = evaluation_folder(settings, recipe, current), oos.known_scale
+    notes = read_notes(folder)
+    chosen = notes["chosen"]
+    verdict, _ = judge(recipe, oos, chosen, scale, {PURGED: bool(notes["purged"])}, earlier)
+    worth = candidate_of_predictions(recipe, oos, chosen)
+    verdict = verdict.joined_by(adds_to_the_network(recipe, worth.predictions, worth.truth, worth.block))
+    theirs = predictions_of(champion, oos) if champion else None
+    if theirs is not None:
+        verdict = verdict.joined_by(against_champion(recipe, oos, chosen, scale, theirs))
+    if verdict.clear:
+        fresh, looks = _deployment_set(settings, recipe, current, folder)
+        both = np.concatenate([scale, fresh.known_scale])
+        verdict = verdict.followed_by(confirm(recipe, oos, fresh, chosen, both, looks))
+    return verdict
+
+
+def _champion_evaluation(settings: Settings, recipe: Recipe, folder: Path) -> Path | None:
+    """Return the folder of another version's evaluation, which is champion; None where there is nothing to beat."""
     number = alias_version(settings, recipe.name, CHAMPION)
     if number is None:
         return None
     evaluation = get_version(settings, recipe.name, number).tags.get("evaluation", "")
     other = folder.parent / evaluation
-    return predictions_of(other, oos) if evaluation and other != folder and other.is_dir() else None
+    return other if evaluation and other != folder and other.is_dir() else None
 
 
 def _deployment_set(settings: Settings, recipe: Recipe, current: Current, folder: Path) -> tuple[OutOfSample, int]:

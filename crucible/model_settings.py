@@ -17,7 +17,18 @@ def _to_duration(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(format_duration)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 CandidateName = Literal[
-    "zero", "last_value", "drift", "ridge", "elastic_net", "har", "lightgbm", "catboost", "mean", "weighted", "stacked"
+    "zero",
+    "last_value",
+    "drift",
+    "ridge",
+    "elastic_net",
+    "har",
+    "lightgbm",
+    "catboost",
+    "quantile",
+    "mean",
+    "weighted",
+    "stacked",
 ]
 
 
@@ -46,11 +57,8 @@ class HarSection(Section):
     alpha: float = Field(gt=0)
 
 
-class LightGBMSection(Section):
-    """Gradient boosting by LightGBM, one thread per fit.
-
-    ``objective``: what it minimises, in standard deviations of the target.
-    """
+class QuantileSection(Section):
+    """Gradient boosting of three quantiles by LightGBM, one thread per fit."""
 
     trees: int = Field(ge=1)
     learning_rate: Fraction
@@ -58,6 +66,14 @@ class LightGBMSection(Section):
     min_leaf_rows: int = Field(ge=1)
     feature_fraction: float = Field(gt=0, le=1)
     bins: int = Field(ge=8, le=255)
+
+
+class LightGBMSection(QuantileSection):
+    """Gradient boosting by LightGBM, one thread per fit.
+
+    ``objective``: what it minimises, in standard deviations of the target.
+    """
+
     objective: Literal["sqe", "abse", "huber", "logcosh", "zptae", "czar"] = "sqe"
 
 
@@ -85,12 +101,13 @@ class ModelSection(Section):
     har: HarSection | None = None
     lightgbm: LightGBMSection | None = None
     catboost: CatBoostSection | None = None
+    quantile: QuantileSection | None = None
 
     @model_validator(mode="after")
     def _settings_match_candidates(self) -> Self:
         if len(set(self.candidates)) != len(self.candidates):
             raise ValueError("each candidate may be named once")
-        learners = ("ridge", "elastic_net", "har", "lightgbm", "catboost")
+        learners = ("ridge", "elastic_net", "har", "lightgbm", "catboost", "quantile")
         for name in learners:
             if (getattr(self, name) is None) == (name in self.candidates):
                 missing = name in self.candidates

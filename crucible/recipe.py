@@ -174,13 +174,21 @@ class SearchSection(Section):
     """The inner search: ``trials`` settings per learning candidate, each over ``folds`` inner folds, in ``rounds``.
 
     Each round narrows the ranges to where the best trials so far lie. With one trial the recipe's settings are judged
-    as they are. A trial that takes longer than ``deadline`` fails.
+    as they are. A trial that takes longer than ``deadline`` fails. ``split`` ``combinatorial`` tests every pair of
+    ``folds`` pieces of the inner rows, and learns from the others, later ones included.
     """
 
     trials: int = Field(ge=1)
     folds: int = Field(ge=2)
     rounds: int = Field(ge=1)
     deadline: Duration
+    split: Literal["walk_forward", "combinatorial"] = "walk_forward"
+
+    @model_validator(mode="after")
+    def _enough_pieces(self) -> Self:
+        if self.split == "combinatorial" and self.folds < 4:
+            raise ValueError("a combinatorial split tests pairs and needs at least 4 folds")
+        return self
 
 
 class ValidationSection(Section):
@@ -199,6 +207,14 @@ class ValidationSection(Section):
     seed: int = Field(ge=0)
 
 
+class OperationSection(Section):
+    """What a model may cost at work: seconds from bars to a prediction, megabytes of files, stored bars of warm-up."""
+
+    seconds: float = Field(default=1.0, gt=0)
+    megabytes: float = Field(default=50.0, gt=0)
+    warmup_bars: int = Field(default=50_000, ge=1)
+
+
 class GateSection(Section):
     """What a candidate must show before it is promoted without a person's word.
 
@@ -212,6 +228,8 @@ class GateSection(Section):
     confirm: Fraction
     bootstrap: int = Field(ge=200)
     block: int = Field(ge=2)
+    operation: OperationSection = OperationSection()
+    marginal: Literal["report", "require"] = "report"
 
 
 RUNGS = ("champion", "previous", "linear", "drift", "zero", "network", "abstain")

@@ -49,6 +49,11 @@ class Settings:
     """The topic-list API."""
     allora_key: str = field(default="", repr=False)
     """The key of Allora's data service, for the source ``allora``; never written to a file or a log."""
+    mlflow_store: str = field(default="", repr=False)
+    """MLflow's database, ``sqlite:///path`` or ``postgresql+psycopg://user:password@host/name``; empty for
+    ``mlruns/mlflow.db``. Never written to a log."""
+    artifact_root: str = ""
+    """Where MLflow keeps bundles and reports, a folder or ``s3://bucket/prefix``; empty for ``mlruns/artifacts``."""
     dask_scheduler: str = ""
     """A Dask scheduler, ``tcp://host:port``, that fits are sent to; empty for processes of this machine."""
     dagster_url: str = ""
@@ -147,7 +152,14 @@ class Settings:
     @property
     def tracking_uri(self) -> str:
         """MLflow's tracking and registry URI."""
-        return f"sqlite:///{self.mlruns / 'mlflow.db'}"
+        return self.mlflow_store or f"sqlite:///{self.mlruns / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> str:
+        """The URL below which MLflow's experiments keep their artifacts, without a slash at its end."""
+        if "://" in self.artifact_root:
+            return self.artifact_root.rstrip("/")
+        return (Path(self.artifact_root).resolve() if self.artifact_root else self.mlruns / "artifacts").as_uri()
 
     @property
     def endpoints_file(self) -> Path:
@@ -168,5 +180,5 @@ def _read_endpoints(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
-    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key"}
+    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key", "mlflow_store"}
     return {name: value for name, value in values.items() if name in allowed}

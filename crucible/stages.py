@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from time import perf_counter
 
+from crucible.bar_stages import bar_store
 from crucible.errors import GateError, RegistryError
-from crucible.models.bundle import Bundle, Training, write_bundle
+from crucible.features.engine import compute_features, warmup_bars
+from crucible.market.recipe_bars import read_bars
+from crucible.models.bundle import Bundle, Training, load_bundle, write_bundle
 from crucible.models.candidates import build_model
 from crucible.recipe import Recipe
 from crucible.registry.models import (
@@ -24,10 +30,13 @@ from crucible.registry.models import (
 )
 from crucible.settings import Settings
 from crucible.stage_records import evaluation_folder, iso_of, read_current, read_features, read_notes, read_verdict
+from crucible.validation.operational import Operation, operational
 from crucible.validation.weights import normalised, row_weights
 from crucible.worker.deployment import Actual, Deployment, read_desired, wait_served, write_desired
 
 Progress = Callable[[int, int], None]
+
+_PREDICTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,12 @@ def register_challenger(settings: Settings, recipe: Recipe) -> Registered:
     """Fit the judged candidate on everything, register it with its verdict, and point @challenger to it."""
     current, verdict = read_current(settings, recipe), read_verdict(settings, recipe)
     bundle = fit_final(settings, recipe, verdict["candidate"])
+    work = operational(recipe, measure_operation(settings, recipe, bundle))
+    reasons = [*verdict["reasons"], *([] if work.passed else [f"{work.name}: {work.sentence}"])]
     tags = {
-        "verdict": "passed" if verdict["passed"] else "refused",
-        "verdict_reasons": "; ".join(verdict["reasons"]),
+        "verdict": "passed" if verdict["passed"] and work.passed else "refused",
+        "verdict_reasons": "; ".join(reasons),
+        "operation": work.sentence,
         "grade": verdict["grade"],
         "evaluation": current.evaluation,
         "recipe_digest": current.recipe_digest,
@@ -119,6 +131,23 @@ def deploy_champion(settings: Settings, recipe: Recipe, *, patience: float = 90.
     )
     write_desired(settings, deployment)
     return Deployed(deployment, wait_served(settings, deployment, patience))
+
+
+def measure_operation(settings: Settings, recipe: Recipe, bundle: Bundle) -> Operation:
+    """Predict from the newest bars as a worker would, several times over, and weigh the bundle's files."""
+    store = bar_store(settings)
+    end = datetime.fromisoformat(read_current(settings, recipe).end)
+    warmup = (warmup_bars(recipe) + 1) * recipe.data.parts
+    bars = read_bars(store, recipe.data, end - warmup * recipe.data.stored, end)
+    time = bars["open_time"][-1].as_py() + recipe.data.interval
+    loaded = load_bundle(bundle.path, bundle.digest)
+    took = []
+    for _ in range(_PREDICTIONS):
+        started = perf_counter()
+        loaded.predict(compute_features(bars, recipe, at=time).values)
+        took.append(perf_counter() - started)
+    size = sum(path.stat().st_size for path in bundle.path.iterdir())
+    return Operation(median(took), size / 1e6, warmup * len(recipe.data.members))
 
 
 def fit_final(settings: Settings, recipe: Recipe, candidate: str) -> Bundle:

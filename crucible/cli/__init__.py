@@ -11,7 +11,7 @@ import click
 from crucible import __version__
 from crucible.errors import CrucibleError
 
-# command -> the module of this package that defines it under the same name, and its one-line help;
+# command -> the module of this package that defines it under the same name (with _ for -), and its one-line help;
 # the help stands here so that `crucible --help` imports nothing
 _COMMANDS = {
     "demo": ("demo", "Bars to scored submissions, from nothing, in one command."),
@@ -22,6 +22,7 @@ _COMMANDS = {
     "features": ("features", "List the features, show what computes them, and report on them."),
     "audit": ("audit", "Prove a recipe's features: look-ahead, warm-up, parity, drift, near-copies."),
     "evaluate": ("evaluate", "Run a recipe's walk-forward and print the verdict."),
+    "backtest-reward": ("reward", "What a recipe's predictions would have earned on the network."),
     "score": ("score", "The seven-metric Forge scorecard of a predictions file."),
     "promote": ("promote", "Move @champion to a model version."),
     "sql": ("sql", "Query every stored dataset with DuckDB."),
@@ -42,7 +43,7 @@ class _LazyGroup(click.Group):
         if name not in _COMMANDS:
             return None
         module = importlib.import_module(f"crucible.cli.{_COMMANDS[name][0]}")
-        command: click.Command = getattr(module, name)
+        command: click.Command = getattr(module, name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

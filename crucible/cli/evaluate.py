@@ -35,9 +35,7 @@ def evaluate(recipe: str, as_json: bool) -> None:
         def tell(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        lab_stages.walk_forward(
-            settings, chosen, lambda done, total: progress.update(task, completed=done, total=total)
-        )
+        lab_stages.walk_forward(settings, chosen, tell)
         progress.update(task, description="evaluation", total=None)
         evaluation = lab_stages.evaluate(settings, chosen)
     if as_json:

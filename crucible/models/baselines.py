@@ -26,6 +26,10 @@ class Zero:
         """Return zeros, shape (n,)."""
         return np.zeros(len(x))
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return zeros, shape (n, k)."""
+        return np.zeros(x.shape)
+
     def save(self, folder: Path) -> None:
         """Write nothing but a marker, since there is nothing to remember."""
         (folder / "zero.json").write_text("{}\n")
@@ -62,6 +66,12 @@ class LastValue:
         """Return the last return, or 0 where it is missing; shape (n,)."""
         return np.nan_to_num(x[:, self.column], nan=0.0)
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return the last return in its own column, shape (n, k)."""
+        found = np.zeros(x.shape)
+        found[:, self.column] = self.predict(x)
+        return found
+
     def save(self, folder: Path) -> None:
         """Write ``last_value.json``."""
         (folder / "last_value.json").write_text(json.dumps({"column": self.column}) + "\n")
@@ -92,6 +102,10 @@ class Drift:
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Return that mean for every row, shape (n,)."""
         return np.full(len(x), self.mean)
+
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return zeros, shape (n, k): no feature is looked at."""
+        return np.zeros(x.shape)
 
     def save(self, folder: Path) -> None:
         """Write ``drift.json``."""

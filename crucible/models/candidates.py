@@ -13,10 +13,11 @@ from crucible.models.catboost import CatBoost
 from crucible.models.lightgbm import LightGBM
 from crucible.models.mean import Mean, Shrunk, Stacked, Weighted
 from crucible.models.model import Model
+from crucible.models.quantile import Quantile
 from crucible.models.ridge import ElasticNet, Har, Ridge
 from crucible.recipe import Recipe
 
-LEARNERS = ("ridge", "elastic_net", "har", "lightgbm", "catboost")
+LEARNERS = ("ridge", "elastic_net", "har", "lightgbm", "catboost", "quantile")
 """The candidates that learn, and that the ensembles average."""
 
 ENSEMBLES = ("mean", "weighted", "stacked")
@@ -34,6 +35,7 @@ _FAMILIES: dict[str, type[Model]] = {
     "har": Har,
     "lightgbm": LightGBM,
     "catboost": CatBoost,
+    "quantile": Quantile,
     "mean": Mean,
     "weighted": Weighted,
     "stacked": Stacked,
@@ -89,6 +91,8 @@ def _build(name: str, recipe: Recipe, features: tuple[str, ...], found: Settings
             return LightGBM(models.lightgbm.model_copy(update=own), seed)
         case "catboost" if models.catboost:
             return CatBoost(models.catboost.model_copy(update=own), seed)
+        case "quantile" if models.quantile:
+            return Quantile(models.quantile.model_copy(update=own), seed)
         case "mean":
             return Mean({member: build_model(member, recipe, features, raw) for member in members(recipe)})
         case "weighted" | "stacked":

@@ -65,6 +65,15 @@ class CatBoost:
         x = np.asarray(x, dtype=np.float32)  # as it was fitted: a value on an edge stays on its side
         return np.asarray(self.regressor.predict(x, thread_count=1)) * self.scale
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return Shapley values by path-dependent TreeSHAP (Lundberg and Lee 2017), shape (n, k)."""
+        from catboost import Pool
+
+        assert self.regressor is not None, "fit or load first"
+        pool = Pool(np.asarray(x, dtype=np.float32))
+        found = self.regressor.get_feature_importance(pool, type="ShapValues", thread_count=1)
+        return np.asarray(found)[:, :-1] * self.scale  # the last column is the mean prediction
+
     def save(self, folder: Path) -> None:
         """Write ``catboost.cbm`` and ``catboost.json``."""
         assert self.regressor is not None, "fit or load first"

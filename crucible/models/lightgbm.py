@@ -24,12 +24,14 @@ class LightGBM:
     """A LightGBM regression, deterministic for a seed.
 
     The target is divided by its standard deviation while fitting: log returns of five minutes are so small that
-    LightGBM's own constants would otherwise act as regularisers.
+    LightGBM's own constants would otherwise act as regularisers. With ``quantile`` it predicts that one, whatever the
+    settings' objective.
     """
 
-    def __init__(self, settings: LightGBMSection, seed: int) -> None:
+    def __init__(self, settings: LightGBMSection, seed: int, quantile: float | None = None) -> None:
         self.settings = settings
         self.seed = seed
+        self.quantile = quantile
         self.scale = 1.0
         self.booster: Booster | None = None
 
@@ -40,10 +42,15 @@ class LightGBM:
         import lightgbm
 
         self.scale = float(np.std(y)) or 1.0
-        own = OBJECTIVES.get(self.settings.objective)
-        builtin = {"sqe": "regression", "abse": "regression_l1"}.get(self.settings.objective)
+        own = OBJECTIVES.get(self.settings.objective) if self.quantile is None else None
+        builtin = (
+            "quantile"
+            if self.quantile is not None
+            else {"sqe": "regression", "abse": "regression_l1"}.get(self.settings.objective)
+        )
         parameters = {
             "objective": _derivatives(own) if own else builtin,
+            **({} if self.quantile is None else {"alpha": self.quantile}),
             "learning_rate": self.settings.learning_rate,
             "num_leaves": self.settings.leaves,
             "min_data_in_leaf": self.settings.min_leaf_rows,
@@ -82,22 +89,30 @@ class LightGBM:
         x = np.asarray(x, dtype=np.float32)  # as it was fitted: a value on an edge stays on its side
         return np.asarray(self.booster.predict(x, num_threads=1)) * self.scale
 
-    def save(self, folder: Path) -> None:
-        """Write ``lightgbm.txt`` and ``lightgbm.json``."""
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return Shapley values by path-dependent TreeSHAP (Lundberg and Lee 2017), shape (n, k)."""
         assert self.booster is not None, "fit or load first"
-        self.booster.save_model(folder / "lightgbm.txt")
-        state = {"settings": self.settings.model_dump(), "seed": self.seed, "scale": self.scale}
-        (folder / "lightgbm.json").write_text(json.dumps(state, indent=1) + "\n")
+        found = self.booster.predict(np.asarray(x, dtype=np.float32), pred_contrib=True, num_threads=1)
+        return np.asarray(found)[:, :-1] * self.scale  # the last column is the mean prediction
+
+    def save(self, folder: Path, stem: str = "lightgbm") -> None:
+        """Write ``<stem>.txt`` and ``<stem>.json``."""
+        assert self.booster is not None, "fit or load first"
+        self.booster.save_model(folder / f"{stem}.txt")
+        state = {
+            "settings": self.settings.model_dump(), "seed": self.seed, "scale": self.scale, "quantile": self.quantile
+        }  # fmt: skip
+        (folder / f"{stem}.json").write_text(json.dumps(state, indent=1) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, stem: str = "lightgbm") -> Self:
         """Read what :meth:`save` wrote."""
         import lightgbm
 
-        state = json.loads((folder / "lightgbm.json").read_text())
-        model = cls(LightGBMSection(**state["settings"]), state["seed"])
+        state = json.loads((folder / f"{stem}.json").read_text())
+        model = cls(LightGBMSection(**state["settings"]), state["seed"], state.get("quantile"))
         model.scale = state["scale"]
-        model.booster = lightgbm.Booster(model_file=str(folder / "lightgbm.txt"))
+        model.booster = lightgbm.Booster(model_file=str(folder / f"{stem}.txt"))
         return model
 
     def describe(self) -> dict[str, Any]:

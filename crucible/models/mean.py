@@ -41,6 +41,10 @@ class Mean:
         """Return the members' mean prediction, shape (n,)."""
         return average({name: member.predict(x) for name, member in self.members.items()}, self.weights)
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return the members' weighted Shapley values, shape (n, k); they add up as the predictions do."""
+        return average({name: member.contributions(x) for name, member in self.members.items()}, self.weights)
+
     def save(self, folder: Path) -> None:
         """Write ``<name>.json`` and every member."""
         (folder / f"{self.name}.json").write_text(json.dumps({"weights": self.weights}) + "\n")
@@ -87,6 +91,10 @@ class Shrunk:
         """Return its predictions times the factor, shape (n,)."""
         return self.model.predict(x) * self.factor
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return its Shapley values times the factor, shape (n, k)."""
+        return self.model.contributions(x) * self.factor
+
     def save(self, folder: Path) -> None:
         """Write ``shrunk.json`` and the other model."""
         (folder / "shrunk.json").write_text(json.dumps({"name": self.name, "factor": self.factor}) + "\n")
@@ -118,5 +126,5 @@ class Stacked(Mean):
 
 
 def average(predictions: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
-    """Return the weighted mean of equally long predictions; the one formula for model and walk-forward."""
+    """Return the weighted mean of equally shaped predictions; the one formula for model and walk-forward."""
     return np.sum(np.stack([predictions[name] * weight for name, weight in weights.items()]), axis=0)

@@ -51,6 +51,10 @@ class Model(Protocol):
         """Return predicted log returns (n,) for features ``x`` (n, k)."""
         ...
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return by how much each feature moves each prediction, shape (n, k): Shapley values, in log returns."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write the model into an existing folder, in non-executable formats only."""
         ...

@@ -64,6 +64,15 @@ class Ridge:
         # an explicit sum, not BLAS: a row predicts the same to the bit alone or among others
         return (self._standardise(self._chosen(x)) * self.coefficients).sum(axis=1)
 
+    def contributions(self, x: np.ndarray) -> np.ndarray:
+        """Return each feature's term of the sum, shape (n, k); those that are not used have none."""
+        terms = self._standardise(self._chosen(x)) * self.coefficients
+        if self.columns is None:
+            return terms
+        found = np.zeros(x.shape)
+        found[:, self.columns] = terms
+        return found
+
     def _chosen(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(x if self.columns is None else x[:, self.columns], dtype=np.float64)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from crucible.network.masks import some
+
 _PER_ACTOR = ("score_ema", "fractions", "inclusions", "listening")
 
 
@@ -70,27 +72,32 @@ class Actors:
         """Return only those at ``places``; all for ``None``."""
         if places is None:
             return self
-        some = {field: getattr(self, field)[..., places] for field in _PER_ACTOR}
-        return replace(self, names=tuple(self.names[place] for place in places), **some)
+        chosen = {field: getattr(self, field)[..., places] for field in _PER_ACTOR}
+        return replace(self, names=tuple(self.names[place] for place in places), **chosen)
 
-    def put(self, places: np.ndarray | None, some: Actors) -> Actors:
-        """Return the actors with those at ``places`` replaced by ``some``."""
+    def put(self, places: np.ndarray | None, changed: Actors) -> Actors:
+        """Return the actors with those at ``places`` replaced by ``changed``."""
         if places is None:
-            return some
+            return changed
         merged = {}
         for field in _PER_ACTOR:
             merged[field] = getattr(self, field).copy()
-            merged[field][..., places] = getattr(some, field)
-        return replace(some, names=self.names, **merged)
+            merged[field][..., places] = getattr(changed, field)
+        return replace(changed, names=self.names, **merged)
 
     def stored_scores(self, scores: np.ndarray) -> np.ndarray:
         """Return the window after an epoch with ``scores`` (..., n); of one epoch at most the last ones are kept.
 
-        In a batch, a worker without a score among others that have one takes a place all the same, which it does not on
-        the chain. Source: ``keeper.go:3038-3110``.
+        A worker without a score (NaN) takes no place. Source: ``keeper.go:3038-3110``.
         """
         samples = self.window.shape[-1]
-        if scores.ndim == 1 and np.isnan(scores).any():
-            scores = scores[~np.isnan(scores)]
-        newest = scores[..., max(scores.shape[-1] - samples, 0) :]
-        return np.concatenate([newest, self.window], axis=-1)[..., :samples]
+        absent = np.isnan(scores)
+        if not some(absent):
+            newest = scores[..., max(scores.shape[-1] - samples, 0) :]
+            return np.concatenate([newest, self.window], axis=-1)[..., :samples]
+        # of those who have one, the last ones; then all gaps move behind the scores, whose order stays
+        behind = np.cumsum(~absent[..., ::-1], axis=-1)[..., ::-1]
+        newest = np.where(behind > samples, np.nan, scores)
+        every = np.concatenate([newest, self.window], axis=-1)
+        order = np.argsort(np.isnan(every), axis=-1, kind="stable")[..., :samples]
+        return np.take_along_axis(every, order, axis=-1)

@@ -72,9 +72,11 @@ def step(state: TopicState, inputs: EpochInputs, params: Parameters) -> tuple[To
     grid = state.grid(at_j, at_k)
     stored = state.regrets if grid is None else state.regrets[grid]
     filled = filled_regrets(stored, state.initial_regret)
-    synthesis = synthesise(
-        inputs.inferences, inputs.forecasts, state.network_loss, filled, state.initial_regret, params
-    )
+    inferences, forecasts = inputs.inferences, inputs.forecasts
+    if inputs.absent is not None:
+        inferences = np.where(inputs.absent, np.nan, inferences)
+        forecasts = np.where(inputs.absent[..., None, :], np.nan, forecasts)
+    synthesis = synthesise(inferences, forecasts, state.network_loss, filled, state.initial_regret, params)
     reports = reports_of(inputs, synthesis, params)
     losses = network_losses(reports, inputs.stakes)
     fresh = updated_regrets(stored, filled, losses, synthesis.layout, params.alpha_regret)

@@ -32,6 +32,9 @@ class EpochInputs:
         nothing; or a function that makes them from the epoch's ``Synthesis``.
     topic_reward : float or numpy.ndarray
         Shape (...,), base units.
+    absent : numpy.ndarray, optional
+        Bool, shape (..., n): inferers that take no part in a scenario, since a batch shares its names; two others at
+        least do. What they infer, and what is forecast of them, is not read.
     """
 
     inferers: tuple[str, ...]
@@ -42,6 +45,7 @@ class EpochInputs:
     stakes: np.ndarray
     losses: np.ndarray | Report
     topic_reward: float | np.ndarray = 0.0
+    absent: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -92,7 +96,14 @@ class EpochInputs:
         ):
             if array.shape[-len(shape) :] != shape:
                 raise MechanismError(f"{name} have the shape {array.shape}; it must end in {shape}")
-        if not every(np.isfinite(self.inferences)):
+        finite = np.isfinite(self.inferences)
+        if self.absent is not None:
+            if self.absent.shape != self.inferences.shape:
+                raise MechanismError(f"absent has the shape {self.absent.shape}, inferences {self.inferences.shape}")
+            if some((~self.absent).sum(-1) < 2):
+                raise MechanismError("fewer than two inferers take part in a scenario of a batch")
+            finite |= self.absent
+        if not every(finite):
             raise MechanismError("an inference is NaN or infinite")
         if some(np.isinf(self.forecasts)):
             raise MechanismError("a forecast is infinite")

@@ -9,7 +9,7 @@ import numpy as np
 from crucible.network.averages import weighted_percentiles
 from crucible.network.implied import implied_inferences, implied_medians
 from crucible.network.layout import COMBINED, NAIVE, Layout, Members, layout
-from crucible.network.masks import every, some
+from crucible.network.masks import every, has_nan, some
 from crucible.network.parameters import Parameters
 from crucible.network.weights import mad_scale, set_weights
 
@@ -65,7 +65,7 @@ def synthesise(
     Parameters
     ----------
     inferences : numpy.ndarray
-        Shape (..., n), topic units.
+        Shape (..., n), topic units; NaN for who takes no part in a scenario, where two others do.
     forecast_losses : numpy.ndarray
         Shape (..., K, n), log10; NaN where a forecaster says nothing.
     network_loss : numpy.ndarray
@@ -91,15 +91,19 @@ def synthesise(
         values[..., :2] = inferences
         return Synthesis("single", values, None, all_new, places)
     if some(np.isnan(network_loss)):
-        values[..., COMBINED] = np.median(inferences, axis=-1)
+        values[..., COMBINED] = (np.nanmedian if has_nan(inferences) else np.median)(inferences, axis=-1)
         values[..., NAIVE] = 0.0
         return Synthesis("median", values, None, all_new, places)
+    absent = np.isnan(inferences)
+    anybody_absent = some(absent)
+    if anybody_absent:
+        inferences = np.where(absent, 0.0, inferences)
     implied, withheld = _implied(inferences, forecast_losses, network_loss, all_new, params)
     members = places.members
     left = np.isnan(implied)
     anybody_left = some(left)
-    if anybody_left:
-        members = _without(places, left)
+    if anybody_left or anybody_absent:
+        members = _without(places, absent, left)
     weights = set_weights(regrets, members, params, _shared_scale(regrets, members, params))
     any_new = some(all_new)
     if any_new and every(all_new):
@@ -116,12 +120,16 @@ def synthesise(
             )
         rows /= np.maximum(np.add.reduce(weights, -1), params.epsilon_safe_div)
     if any_new:
-        rows = np.where(all_new[..., None], _means(inferences, places), rows)
+        rows = np.where(all_new[..., None], _means(inferences, members, places), rows)
     values[..., : places.rows] = rows
     values[..., places.implied] = implied
     values[..., places.implied_one_outs] = withheld.reshape(*withheld.shape[:-2], k * n)
     if anybody_left or k == 1:
         _blank_needless(values, left, places)
+    if anybody_absent:
+        for rows_of_inferers in (places.one_out_inferers, places.implied_one_outs):
+            part = values[..., rows_of_inferers]
+            part[np.broadcast_to(np.tile(absent, part.shape[-1] // n), part.shape)] = np.nan
     return Synthesis("full", values, weights[..., COMBINED, :], all_new, places)
 
 
@@ -141,11 +149,10 @@ def _implied(
     return implied, withheld
 
 
-def _without(places: Layout, left: np.ndarray) -> Members:
-    """Return the members of every network when the forecasters ``left`` (..., K) are out of the epoch."""
-    chosen = np.broadcast_to(places.members.share > 0, (*left.shape[:-1], places.rows, places.columns)).copy()
-    chosen[..., places.n :] &= ~left[..., None, :]
-    return Members.of(chosen)
+def _without(places: Layout, absent: np.ndarray, left: np.ndarray) -> Members:
+    """Return the members of every network without inferers ``absent`` (..., n) and forecasters ``left`` (..., K)."""
+    here = ~np.concatenate([absent, left], axis=-1)
+    return Members.of((places.members.share > 0) & here[..., None, :])
 
 
 def _shared_scale(regrets: np.ndarray, members: Members, params: Parameters) -> np.ndarray | None:
@@ -158,9 +165,9 @@ def _shared_scale(regrets: np.ndarray, members: Members, params: Parameters) -> 
     return np.nanstd(combined, axis=-1, ddof=1)[..., None] + params.epsilon
 
 
-def _means(inferences: np.ndarray, places: Layout) -> np.ndarray:
+def _means(inferences: np.ndarray, members: Members, places: Layout) -> np.ndarray:
     """Return the plain mean of every network's inferers (..., rows); forecasters do not count."""
-    share = places.members.share[:, : places.n]
+    share = members.share[..., : places.n]
     return np.matmul(share, inferences[..., None])[..., 0] / share.sum(-1)
 
 

@@ -83,7 +83,7 @@ def step_open_field(
     inputs.check()
     topic = state.topic
     known = (topic.inferers.names, topic.forecasters.names, topic.reputers.names)
-    if (inputs.inferers, inputs.forecasters, inputs.reputers) != known:
+    if (inputs.inferers, inputs.forecasters, inputs.reputers) != known or inputs.absent is not None:
         raise MechanismError("the participants are not those of the epoch before; take step instead")
     if params.since("0.9") or params.implied_one_out_losses or has_nan(inputs.forecasts):
         raise MechanismError("an open field needs complete forecasts and the rules before 0.9; take step instead")

@@ -9,7 +9,9 @@ import numpy as np
 
 from crucible.errors import MechanismError
 from crucible.network.epoch import step
+from crucible.network.forecaster import Forecaster
 from crucible.network.inputs import EpochInputs
+from crucible.network.layout import COMBINED, NAIVE
 from crucible.network.losses import Report, squared_log_losses
 from crucible.network.networks import Synthesis
 from crucible.network.parameters import Parameters
@@ -77,7 +79,12 @@ class Simulation:
         Shapes (epochs, n), (epochs, K), (epochs, M); NaN in the first epoch, which pays nobody.
     listening : numpy.ndarray
         Shape (epochs, M): the reputers' listening coefficients after each epoch.
+    one_out, one_in : numpy.ndarray
+        Shape (epochs, K): the forecasters' scores by the network without each, and by the naive network with only it.
+        NaN in the first epoch, and for a lone forecaster, of whom no such network is made.
     state : TopicState
+        After the last epoch.
+    models : tuple of Forecaster
         After the last epoch.
     """
 
@@ -89,22 +96,35 @@ class Simulation:
     forecaster_rewards: np.ndarray
     reputer_rewards: np.ndarray
     listening: np.ndarray
+    one_out: np.ndarray
+    one_in: np.ndarray
     state: TopicState
+    models: tuple[Forecaster, ...]
 
 
 def simulate(
-    field: Field, epochs: int, params: Parameters, *, seed: int = 0, topic_reward: float = 1000.0
+    field: Field,
+    epochs: int,
+    params: Parameters,
+    *,
+    seed: int = 0,
+    topic_reward: float = 1000.0,
+    models: tuple[Forecaster, ...] = (),
 ) -> Simulation:
     """Run ``field`` for a number of epochs.
+
+    ``models`` forecast beside the field's own forecasters, and come last among them. They see the epoch's inferences,
+    as somebody does who submits late, and learn from the network's losses.
 
     The truth is a random walk with steps of 1. The topic starts as a new one: for its first 1/alpha_regret rewarded
     epochs all workers are new, and the network infers their plain mean.
     """
     generator = np.random.default_rng(seed)
     regimes, n = field.skills.shape
+    told = len(field.forecast_noise)
     names = tuple(
         tuple(f"{kind}{place:03d}" for place in range(count))
-        for kind, count in (("i", n), ("f", len(field.forecast_noise)), ("r", len(field.stakes)))
+        for kind, count in (("i", n), ("f", told + len(models)), ("r", len(field.stakes)))
     )
     biases = np.zeros(n) if field.biases is None else field.biases
     state, truth, regime = TopicState.new(params), 0.0, 0
@@ -116,23 +136,28 @@ def simulate(
         skill = field.skills[regime]
         common = generator.normal() * np.sqrt(field.correlation)
         errors = skill * (common + generator.normal(size=n) * np.sqrt(1 - field.correlation)) + biases
-        noise = field.forecast_noise[:, None] * generator.normal(size=(len(field.forecast_noise), n))
+        noise = field.forecast_noise[:, None] * generator.normal(size=(told, n))
         forecasts = np.log10(skill**2 + biases**2) + noise
         report = _report(field, truth, generator)
+        learned = [model.forecast(names[0], truth + errors, float(state.network_loss), params) for model in models]
         inputs = EpochInputs(
-            names[0], truth + errors, names[1], forecasts, names[2], field.stakes, report, topic_reward
-        )
+            names[0], truth + errors, names[1], np.array([*forecasts, *learned]).reshape(-1, n), names[2],
+            field.stakes, report, topic_reward,
+        )  # fmt: skip
         state, result = step(state, inputs, params)
+        losses, places = result.losses, result.synthesis.layout
+        models = tuple(model.learned(names[0], inputs.inferences, losses[places.inferers]) for model in models)
         payout, values = result.payout, result.synthesis.values
         rows.append((
             truth, values[0], values[1], inputs.inferences, payout.inferer_rewards, payout.forecaster_rewards,
             payout.reputer_rewards, state.reputers.listening,
+            losses[places.one_out_forecasters] - losses[COMBINED], losses[NAIVE] - losses[places.one_in_forecasters],
         ))  # fmt: skip
-    kept = [item.name for item in fields(Simulation)][:-1]
+    kept = [item.name for item in fields(Simulation)][:-2]
     columns: dict[str, Any] = {
         name: np.array(column) for name, column in zip(kept, zip(*rows, strict=True), strict=True)
     }
-    return Simulation(**columns, state=state)
+    return Simulation(**columns, state=state, models=models)
 
 
 def _report(field: Field, truth: float, generator: np.random.Generator) -> Report:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -38,9 +39,10 @@ def _client(uri: str, folder: Path) -> MlflowClient:
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     # neither the creation of tables nor the copying of five files is news to a user
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with refusals(f"The MLflow store {uri} cannot be opened"):
+    with refusals(f"The MLflow store {_shown(uri)} cannot be opened"):
         folder.mkdir(parents=True, exist_ok=True)
-        _refuse_damage(folder / "mlflow.db")
+        if uri.startswith("sqlite:///"):
+            _refuse_damage(Path(uri.removeprefix("sqlite:///")))
         from mlflow.tracking import MlflowClient
 
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -51,6 +53,11 @@ def _client(uri: str, folder: Path) -> MlflowClient:
             opened.search_experiments(max_results=1)
             opened.search_registered_models(max_results=1)
     return opened
+
+
+def _shown(uri: str) -> str:
+    """Return ``uri`` without a password."""
+    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", uri)
 
 
 def _refuse_damage(database: Path) -> None:
@@ -69,7 +76,7 @@ def refusals(what: str) -> Iterator[None]:
     except Exception as error:
         if not _is_refusal(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise RegistryError(f"{what}: {reason.rstrip('.')}.") from error
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from crucible.clock import SystemClock
 from crucible.registry.store import client, refusals
@@ -130,7 +131,7 @@ def _experiment(mlflow: MlflowClient, settings: Settings, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is None:
         # stated explicitly: MLflow would otherwise put it below whatever folder the process was started in
-        location = (settings.mlruns / "artifacts" / name).as_uri()
+        location = f"{settings.artifacts}/{quote(name)}"
         try:
             return str(mlflow.create_experiment(name, artifact_location=location))
         except MlflowException as error:

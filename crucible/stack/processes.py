@@ -146,12 +146,12 @@ class Stack:
         )  # fmt: skip
 
     def _start_mlflow(self, port: int) -> None:
-        artifacts = self.settings.mlruns / "artifacts"
-        artifacts.mkdir(parents=True, exist_ok=True)
+        self.settings.mlruns.mkdir(parents=True, exist_ok=True)
         self._spawn(
             "mlflow",
             [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.settings.tracking_uri,
-             "--artifacts-destination", str(artifacts), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+             "--artifacts-destination", self.settings.artifacts, "--host", "127.0.0.1", "--port", str(port),
+             "--workers", "1"],
         )  # fmt: skip
 
     def _serve(self, name: str, arguments: list[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +15,14 @@ from crucible.validation.losses import topic_loss
 from crucible.validation.plain import plain
 from crucible.validation.predictions import OutOfSample
 from crucible.validation.regimes import PARTS
+from crucible.validation.statistics.bootstrap import FEWEST_BLOCKS
+from crucible.validation.statistics.comparison import confidence_set
 from crucible.validation.statistics.hac import mean_statistic
+from crucible.validation.statistics.selection import deflated_sharpe
 
 _WORST = 5
+_SET_SIZE = 0.1
+_STRETCHES = 1_000
 _STEP = 0.01
 """By how much a missed interval widens the next ones (gamma of Gibbs and Candès 2021)."""
 
@@ -83,6 +89,14 @@ class Analysis:
         Days (UTC) that lost most against the zero forecast, and how much of its mean daily loss that was.
     coverage : Coverage
         Of 90 % intervals.
+    best_set : tuple of str
+        Candidates whose topic loss cannot be told from the best one's (model confidence set, 90 %); empty where the
+        rows are too few to tell.
+    deflated_sharpe : float
+        Probability that following the forecasts has a Sharpe ratio above what the best of ``tries`` without skill
+        shows; NaN where the forecasts never vary.
+    tries : int
+        Settings that were ever tried for the recipe.
     """
 
     bias: float
@@ -91,6 +105,9 @@ class Analysis:
     parts: tuple[Part, ...]
     worst_days: tuple[tuple[str, float], ...]
     coverage: Coverage
+    best_set: tuple[str, ...]
+    deflated_sharpe: float
+    tries: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the analysis as plain values; what is not known is null."""
@@ -98,7 +115,7 @@ class Analysis:
         return found
 
 
-def analyse(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray) -> Analysis:
+def analyse(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray, tries: int = 1) -> Analysis:
     """Return where ``candidate`` errs on the outer windows.
 
     Parameters
@@ -111,6 +128,8 @@ def analyse(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray)
         Whose.
     scale : numpy.ndarray
         Shape (n,): standard deviation of the target as known at each prediction time.
+    tries : int
+        Settings that were ever tried for the recipe, this one included.
     """
     forecast, overlap = oos.y_pred[candidate], recipe.horizon_bars
     zero = topic_loss(recipe, oos.y_true, np.zeros_like(oos.y_true), oos.close, scale)
@@ -131,7 +150,34 @@ def analyse(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray)
     return Analysis(
         bias, bias_low, bias_high, parts, _worst_days(oos, zero, own),
         adaptive_coverage(oos.y_true, forecast, scale, horizon_bars=overlap),
+        _best_set(recipe, oos, scale), _deflated(oos.y_true * forecast / scale**2, tries, overlap), tries,
     )  # fmt: skip
+
+
+def _best_set(recipe: Recipe, oos: OutOfSample, scale: np.ndarray) -> tuple[str, ...]:
+    losses = {
+        name: topic_loss(recipe, oos.y_true, predicted, oos.close, scale) for name, predicted in oos.y_pred.items()
+    }
+    block = max(recipe.gates.block * recipe.horizon_bars, 5)
+    usable = {name: values for name, values in losses.items() if np.isfinite(values).all()}
+    if len(oos.y_true) < FEWEST_BLOCKS * block or not usable:
+        return ()
+    # of sums over short stretches the bootstrap makes the same blocks, and far fewer draws
+    stretch = max(block // 2, len(oos.y_true) // _STRETCHES, 1)
+    starts = np.arange(0, len(oos.y_true), stretch)
+    summed = {name: np.add.reduceat(values, starts) for name, values in usable.items()}
+    return confidence_set(
+        summed, size=_SET_SIZE, block=max(-(-block // stretch), 2), draws=recipe.gates.bootstrap,
+        seed=recipe.validation.seed,
+    )  # fmt: skip
+
+
+def _deflated(gains: np.ndarray, tries: int, overlap: int) -> float:
+    if not gains.std() > 0:
+        return math.nan
+    # what tries without skill differ by: the standard error of a Sharpe ratio over that many independent rows
+    spread = math.sqrt(overlap / len(gains))
+    return deflated_sharpe(gains, trials=tries, spread=spread, overlap=overlap)
 
 
 def adaptive_coverage(
@@ -145,15 +191,30 @@ def adaptive_coverage(
     errors = np.abs(truth - forecast) / scale
     level, inside = 1 - asked, np.ones(len(errors), dtype=bool)
     first = min(_MEMORY // 5 + horizon_bars, len(errors) // 2)
+    known: list[float] = []  # ascending
+    begun = ended = 0
     for t in range(first, len(errors)):
-        known = errors[max(t - horizon_bars - _MEMORY, 0) : max(t - horizon_bars, 1)]
-        inside[t] = errors[t] <= np.quantile(known, min(max(1 - level, 0.0), 1.0))
+        begin, end = max(t - horizon_bars - _MEMORY, 0), max(t - horizon_bars, 1)
+        for error in errors[ended:end]:
+            insort(known, float(error))
+        for error in errors[begun:begin]:
+            known.pop(bisect_left(known, float(error)))
+        begun, ended = begin, end
+        inside[t] = errors[t] <= _quantile(known, min(max(1 - level, 0.0), 1.0))
         # what became known at t is the interval of a horizon ago
         level += _STEP * ((1 - asked) - (not inside[max(t - horizon_bars, 0)]))
     judged = inside[first:].astype(float)
     window = max(len(judged) // 10, 1)
     running = np.convolve(judged, np.ones(window) / window, "valid")
     return Coverage(asked, float(judged.mean()), float(running.min()))
+
+
+def _quantile(ascending: list[float], share: float) -> float:
+    """Return the quantile, between two values by straight line as NumPy has it."""
+    place = share * (len(ascending) - 1)
+    low = int(place)
+    high = min(low + 1, len(ascending) - 1)
+    return ascending[low] + (place - low) * (ascending[high] - ascending[low])
 
 
 def _part(

@@ -10,7 +10,7 @@ import numpy as np
 from crucible.recipe import Recipe
 from crucible.validation.losses import topic_loss
 from crucible.validation.plain import plain
-from crucible.validation.plots import calibration_plot, equity_plot, loss_plot
+from crucible.validation.plots import calibration_plot, equity_plot, loss_plot, scatter_plot
 from crucible.validation.predictions import OutOfSample
 from crucible.validation.scorecard import PRIMARY, Scorecard, scorecard
 from crucible.validation.verdict import Verdict
@@ -81,7 +81,9 @@ class Evaluation:
         ]
 
 
-def describe(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, verdict: Verdict) -> Evaluation:
+def describe(
+    recipe: Recipe, oos: OutOfSample, scale: np.ndarray, verdict: Verdict, plots: dict[str, bytes] | None = None
+) -> Evaluation:
     """Return losses, scorecards and plots of the outer windows beside the verdict.
 
     Parameters
@@ -94,6 +96,8 @@ def describe(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, verdict: Verdi
         Shape (n,): see :func:`.topic_loss`.
     verdict : Verdict
         On the candidate that the search chose.
+    plots : dict of str to bytes, optional
+        PNG files by name, where they were drawn before.
     """
     minutes = recipe.topic.cadence.total_seconds() / 60
     per_row = {
@@ -104,12 +108,17 @@ def describe(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, verdict: Verdi
         scorecards={name: scorecard(oos.y_true, p, epoch_minutes=minutes) for name, p in oos.y_pred.items()},
         fold_metrics={name: _by_fold(oos, name, per_row[name], minutes) for name in oos.y_pred},
         losses={name: float(values.mean()) for name, values in per_row.items()},
-        plots={
-            "equity": equity_plot(oos, verdict.candidate),
-            "calibration": calibration_plot(oos, verdict.candidate),
-            "loss_by_block": loss_plot(recipe, oos, scale),
-        },
+        plots=_draw(recipe, oos, scale, verdict.candidate) if plots is None else plots,
     )
+
+
+def _draw(recipe: Recipe, oos: OutOfSample, scale: np.ndarray, candidate: str) -> dict[str, bytes]:
+    return {
+        "equity": equity_plot(oos, candidate),
+        "predicted_against_actual": scatter_plot(oos, candidate),
+        "calibration": calibration_plot(oos, candidate),
+        "loss_by_block": loss_plot(recipe, oos, scale),
+    }
 
 
 def _by_fold(oos: OutOfSample, name: str, loss: np.ndarray, minutes: float) -> list[dict[str, float]]:

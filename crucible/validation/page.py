@@ -68,6 +68,7 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
         _rows(evaluation.candidate_rows()),
         f"<p>Chosen by the inner search: {search['trials']} trials, {search['pruned']} cut short, "
         f"{search['failed']} failed{_overfitting(search.get('overfitting'))}.</p>",
+        f"<p>{escape(_equals(analysis))}</p>",
         *(f"<h2>{escape(_title(name))}</h2>{_image(name, png)}" for name, png in evaluation.plots.items()),
         "<h2>Where it errs</h2>",
         f"<p>Bias: {_plain(analysis.bias, analysis.bias_low, analysis.bias_high)} standard deviations. Adaptive "
@@ -87,6 +88,20 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
         f'content="width=device-width, initial-scale=1"><title>{escape(recipe.name)}: {outcome}</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
+
+
+def _equals(analysis: Analysis) -> str:
+    told = (
+        f"Not to be told from the best on these windows (model confidence set, 90 %): {', '.join(analysis.best_set)}."
+        if analysis.best_set
+        else "These windows are too short to tell the candidates apart."
+    )
+    if math.isfinite(analysis.deflated_sharpe):
+        told += (
+            f" Following the forecasts beats what the luckiest of {analysis.tries} tries without skill would show with "
+            f"probability {analysis.deflated_sharpe:.0%} (deflated Sharpe ratio)."
+        )
+    return told
 
 
 def _rows(records: Sequence[Mapping[str, Any]]) -> str:
@@ -131,17 +146,22 @@ def _plain(value: float, low: float, high: float) -> str:
 def _importance(found: Sequence[Mapping[str, Any]], windows: int) -> list[str]:
     """Return the features that a forecast leans on most; nothing where that was not looked at."""
     rows = [
-        [escape(item["feature"]), f"{item['drop']:.1%}", f"{item['windows']} of {windows}"]
+        [escape(item["feature"]), f"{item['drop']:.1%}", f"{item['windows']} of {windows}",
+         f"{item['moves']:.1%} ({item['moves_low']:.1%} to {item['moves_high']:.1%})" if "moves" in item else "-"]
         for item in found[:_SHOWN]
         if item["drop"] is not None
-    ]
+    ]  # fmt: skip
     if not rows:
         return []
     return [
         "<h2>What it leans on</h2>",
-        "<p>Each feature was shuffled on the outer windows. One that helps in half of the windows helps by chance.</p>",
-        _table(["feature", "agreement lost without it", "windows in which it helped"], rows, numbers=2),
-    ]
+        "<p>Each feature was shuffled on the outer windows. One that helps in half of the windows helps by chance. Its "
+        "share of what moves the forecasts is that of its absolute Shapley values, with the windows' range.</p>",
+        _table(
+            ["feature", "agreement lost without it", "windows in which it helped", "share of what moves the forecasts"],
+            rows, numbers=3,
+        ),
+    ]  # fmt: skip
 
 
 def _overfitting(value: float | None) -> str:

@@ -22,23 +22,55 @@ _COLOURS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c", "#b08900", "#495057")
 
 
 def equity_plot(oos: OutOfSample, candidate: str) -> bytes:
-    """Cumulative log return of following the sign of each prediction, against being always long; no costs.
+    """Cumulative log return of following the sign of each prediction, against baselines and the oracle; no costs.
 
-    Where targets overlap, each forecast counts, so the sum is that of many positions held at once.
+    Where targets overlap, each forecast counts, so the sum is that of many positions held at once. The oracle, which
+    knows every sign, would leave the picture: it is drawn at the scale of a hundredth.
     """
     predicted = oos.y_pred[candidate]
+    others = [name for name in ("last_value", "drift") if name in oos.y_pred and name != candidate]
+    oracle = np.cumsum(np.abs(oos.y_true))
     moved = oos.y_true != 0
     hit = (np.sign(predicted) == np.sign(oos.y_true))[moved]
     right = f"direction right in {hit.mean():.2%} of {len(hit):,} forecasts" if len(hit) else "no return differs from 0"
     with _figure(f"{candidate}: following the forecast's sign, out of sample") as (axes, image):
         axes.plot(oos.times, np.cumsum(np.sign(predicted) * oos.y_true), color=_ACCENT, linewidth=1.4, label=candidate)
         axes.plot(oos.times, np.cumsum(oos.y_true), color=_MUTED, linewidth=1.0, label="always long")
+        for name, colour in zip(others, _COLOURS[1:], strict=False):
+            axes.plot(
+                oos.times, np.cumsum(np.sign(oos.y_pred[name]) * oos.y_true), color=colour, linewidth=0.9, label=name
+            )
+        axes.plot(oos.times, oracle / 100, color=_MUTED, linewidth=0.9, linestyle=":", label="1 % of the oracle")
         axes.axhline(0, color=_INK, linewidth=0.6)
         axes.set_ylabel("sum of the log returns of all forecasts")
         axes.set_xlabel("prediction time (UTC)")
         axes.set_title(right, loc="right", color=_MUTED, fontsize=9)
         axes.legend(frameon=False, loc="upper left")
         _dates(axes)
+    return image.getvalue()
+
+
+def scatter_plot(oos: OutOfSample, candidate: str) -> bytes:
+    """Realised against predicted log returns, one hexagon per crowd of forecasts, with the least-squares line."""
+    predicted, truth = 1e4 * oos.y_pred[candidate], 1e4 * oos.y_true
+    with _figure(f"{candidate}: predicted against actual") as (axes, image):
+        axes.set_xlabel("predicted log return (basis points)")
+        axes.set_ylabel("realised log return (basis points)")
+        if np.ptp(predicted) == 0:
+            axes.text(0.5, 0.5, "every prediction is the same", ha="center", transform=axes.transAxes, color=_MUTED)
+        else:
+            x_reach, y_reach = (float(np.quantile(np.abs(values), 0.995)) or 1.0 for values in (predicted, truth))
+            extent = (-x_reach, x_reach, -y_reach, y_reach)
+            drawn = axes.hexbin(predicted, truth, gridsize=45, bins="log", cmap="Blues", mincnt=1, extent=extent)
+            axes.figure.colorbar(drawn, ax=axes, label="forecasts")
+            line, slope = np.array([-x_reach, x_reach]), float((predicted * truth).mean() / (predicted**2).mean())
+            axes.plot(line, slope * line, color=_COLOURS[1], linewidth=1.4, label=f"truth per forecast: {slope:.2f}")
+            axes.axhline(0, color=_INK, linewidth=0.6)
+            axes.axvline(0, color=_INK, linewidth=0.6)
+            axes.set_xlim(-x_reach, x_reach)
+            axes.set_ylim(-y_reach, y_reach)
+            axes.legend(frameon=False, loc="upper left")
+            axes.set_title("the outermost 0.5 % are not shown", loc="right", color=_MUTED, fontsize=9)
     return image.getvalue()
 
 

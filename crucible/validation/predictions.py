@@ -118,6 +118,18 @@ def read_score_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
     SchemaError
         If the file cannot be read, lacks a column, is empty, or holds anything but finite numbers.
     """
+    table = read_table(path, ("y_true", "y_pred"))
+    return numbers(path, table, "y_true"), numbers(path, table, "y_pred")
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> pa.Table:
+    """Return the table of a Parquet or CSV file that has each of ``columns`` once, and a row at least.
+
+    Raises
+    ------
+    SchemaError
+        If the file cannot be read, lacks a column, or is empty.
+    """
     try:
         # a CSV is told by its name, everything else must be Parquet
         is_csv = path.suffix.lower() == ".csv"
@@ -131,20 +143,30 @@ def read_score_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ) from error
     if not table.num_rows:
         raise SchemaError(f"{path} has no rows.")
-    for name in ("y_true", "y_pred"):
+    for name in columns:
         if names.count(name) != 1:
             fault = f"has {names.count(name)} columns" if name in names else "has no column"
             raise SchemaError(f"{path} {fault} {name!r}; it has {', '.join(names)}.")
-    return _numbers(path, table, "y_true"), _numbers(path, table, "y_pred")
+    return table
 
 
-def _numbers(path: Path, table: pa.Table, name: str) -> np.ndarray:
+def numbers(path: Path, table: pa.Table, name: str, *, gaps: bool = False) -> np.ndarray:
+    """Return a column of ``table``, read from ``path``, as floats (n,).
+
+    With ``gaps``, NaN and null are let through, as NaN.
+
+    Raises
+    ------
+    SchemaError
+        If it holds anything but finite numbers.
+    """
     column = table[name]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         raise SchemaError(f"{path}: column {name!r} holds {column.type}, not numbers.")
     # unsafe only in that an integer above 2**53 is rounded
     values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
+    bad = ~np.isfinite(values) & ~(np.isnan(values) if gaps else np.zeros(len(values), dtype=bool))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
         raise SchemaError(f"{path}: column {name!r} is not a finite number in row {row}.")
     return values

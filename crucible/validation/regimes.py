@@ -1,4 +1,4 @@
-"""Parts of the outer windows that a forecast is looked at in: by volatility, trend, clock and recency."""
+"""Parts of the outer windows that a forecast is looked at in: by volatility, trend, clock, recency and event."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def by_weekday(oos: OutOfSample, scale: np.ndarray) -> dict[str, np.ndarray]:
     return {"Monday to Friday": day < 5, "week-end": day >= 5}
 
 
+def by_event(oos: OutOfSample, scale: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows just after a jump (one of the largest 2 % of moves between rows), and those around perpetuals' funding.
+
+    Funding is paid at 00, 08 and 16 UTC; the hour before and the hour after count.
+    """
+    moves = np.abs(np.diff(np.log(oos.close), prepend=np.log(oos.close[:1])))
+    minute = oos.times.astype("datetime64[m]").astype(np.int64) % 480
+    return {
+        "after a jump": moves > np.quantile(moves, 0.98),
+        "around funding": (minute < 60) | (minute >= 420),
+    }
+
+
 REGIMES: tuple[Regime, ...] = (by_volatility, by_trend, by_recency)
 """Those that a gate looks at."""
 
@@ -50,5 +63,6 @@ PARTS: dict[str, Regime] = {
     "hour": by_hour,
     "weekday": by_weekday,
     "recency": by_recency,
+    "event": by_event,
 }
 """Those that a report shows, by heading."""

@@ -142,6 +142,8 @@ def search(
         result.pruned += sum(outcome.state == "pruned" for outcome in run.outcomes)
         result.failed += sum(outcome.state == "failed" for outcome in run.outcomes)
         columns += [1 - np.array(o.losses) for o in run.outcomes if o.state == "complete"]
+    if recipe.search.split == "combinatorial":
+        columns = []  # its folds share rows, so one half of them says nothing about the other
     result.gains = np.column_stack(columns) if columns else result.gains
     tests = np.concatenate([fold.test for fold in folds])
     result.ensemble = next((name for name in ENSEMBLES if name in recipe.models.candidates), "")
@@ -173,7 +175,10 @@ def _better(
 
     def losses(item: _Sized) -> np.ndarray:
         forecast = item[0] * np.concatenate(item[1])
-        return topic_loss(recipe, rows.y[tests], forecast, rows.close[tests], rows.scale[tests])
+        every = topic_loss(recipe, rows.y[tests], forecast, rows.close[tests], rows.scale[tests])
+        # a combinatorial split tests a row several times; it is one event all the same
+        _, place, times = np.unique(tests, return_inverse=True, return_counts=True)
+        return np.bincount(place, weights=every) / times
 
     found, base = set(), losses(ensemble)
     for name, item in others.items():

@@ -43,16 +43,19 @@ class Range:
 
 Space = dict[str, Range]
 
+_LEAVES: Space = {
+    "learning_rate": Range(0.01, 0.2, log=True),
+    "leaves": Range(4, 31, log=True, whole=True),
+    "min_leaf_rows": Range(50, 2000, log=True, whole=True),
+    "feature_fraction": Range(0.2, 1.0),
+}
+
 _SPACES: dict[str, Space] = {
     "ridge": {"alpha": Range(1.0, 1e5, log=True)},
     "har": {"alpha": Range(1.0, 1e5, log=True)},
     "elastic_net": {"alpha": Range(1e-4, 0.1, log=True), "share": Range(0.05, 0.95)},
-    "lightgbm": {
-        "learning_rate": Range(0.01, 0.2, log=True),
-        "leaves": Range(4, 31, log=True, whole=True),
-        "min_leaf_rows": Range(50, 2000, log=True, whole=True),
-        "feature_fraction": Range(0.2, 1.0),
-    },
+    "lightgbm": _LEAVES,
+    "quantile": _LEAVES,
     "catboost": {"learning_rate": Range(0.01, 0.2, log=True), "depth": Range(2, 6, whole=True)},
 }
 

@@ -27,7 +27,7 @@ class Fold:
 class InnerFold:
     """One fold of the search: what is learnt from, where growing stops, and where the trial is scored; row numbers.
 
-    ``validation`` and ``test`` are equally long in time.
+    ``validation`` and ``test`` are equally long in time; of a combinatorial split's pair of tests, each one.
     """
 
     number: int
@@ -112,13 +112,16 @@ def inner_folds(recipe: Recipe, times: np.ndarray, rows: np.ndarray) -> tuple[In
     """Return the folds of the search within ``rows``.
 
     The tests of all folds together cover the newer half of the rows, whatever the number of folds: two searches with
-    different folds are judged on the same events.
+    different folds are judged on the same events. A combinatorial split tests every pair of ``folds`` equal pieces of
+    all inner rows; its validation part is the training piece furthest from them, as long as a tested piece.
 
     Raises
     ------
     EvaluationError
         If a part has no rows; how much is needed.
     """
+    if recipe.search.split == "combinatorial":
+        return _combinatorial_inner(recipe, times, rows)
     folds, gap = recipe.search.folds, np.timedelta64(recipe.topic.horizon + recipe.validation.embargo)
     inner = times[rows]
     span = inner[-1] - inner[0]
@@ -142,6 +145,28 @@ def inner_folds(recipe: Recipe, times: np.ndarray, rows: np.ndarray) -> tuple[In
             )
         train, validation, test = (rows[part] for part in parts)
         found.append(InnerFold(number, train, validation, test))
+    return tuple(found)
+
+
+def _combinatorial_inner(recipe: Recipe, times: np.ndarray, rows: np.ndarray) -> tuple[InnerFold, ...]:
+    horizon, embargo, groups = recipe.topic.horizon, recipe.validation.embargo, recipe.search.folds
+    inner = times[rows]
+    pieces = np.array_split(np.arange(len(inner)), groups)
+    reach, pause = np.timedelta64(horizon), np.timedelta64(embargo)
+    found = []
+    for fold in combinatorial(inner, groups=groups, tested=2, horizon=horizon, embargo=embargo):
+        distance = [min(abs(n - m) for m in range(groups) if pieces[m][0] in fold.test) for n in range(groups)]
+        chosen = pieces[int(np.argmax(distance))]
+        validation = np.intersect1d(chosen, fold.train)
+        low, high = inner[chosen[0]], inner[chosen[-1]]
+        apart = (inner + reach < low) | (inner > high + reach + pause)
+        train = fold.train[apart[fold.train]]
+        if not len(train) or not len(validation):
+            raise EvaluationError(
+                f"{len(inner)} inner rows cannot be cut into {groups} pieces with {format_duration(horizon + embargo)} "
+                "between them; lengthen validation.min_train, or take fewer search.folds."
+            )
+        found.append(InnerFold(fold.number, rows[train], rows[validation], rows[fold.test]))
     return tuple(found)
 
 

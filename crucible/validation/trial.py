@@ -67,7 +67,7 @@ def run_trial(
 
     A fault of the fit fails the trial and nothing else.
     """
-    rows, grows = open_rows(source), name in ("lightgbm", "catboost")
+    rows, grows = open_rows(source), name in ("lightgbm", "catboost", "quantile")
     losses: tuple[float, ...] = ()
     running: list[float] = []
     shrink = 1.0

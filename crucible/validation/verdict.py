@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_NUMBERS = ("value", "threshold", "low", "high")
 
 Outcome = Literal["pass", "fail", "undecided"]
 
@@ -48,12 +50,20 @@ class GateResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as plain values; an interval that there is not is null."""
-        numbers = {name: getattr(self, name) for name in ("value", "threshold", "low", "high")}
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
         return {
             "name": self.name, "outcome": self.outcome, "passed": self.passed, "required": self.required,
             "sentence": self.sentence,
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the answer that :meth:`to_json` described."""
+        value, threshold, low, high = (math.nan if values[name] is None else values[name] for name in _NUMBERS)
+        return cls(
+            values["name"], values["outcome"], value, threshold, values["sentence"], values["required"], low, high
+        )
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,10 @@ class Verdict:
         """The sentences of the gates that stop the candidate."""
         return tuple(gate.sentence for gate in self.gates if not gate.passed)
 
+    def joined_by(self, gate: GateResult) -> Verdict:
+        """Return the verdict with one more answer about the outer windows."""
+        return replace(self, gates=(*self.gates, gate))
+
     def followed_by(self, gate: GateResult) -> Verdict:
         """Return the verdict with the deployment set's answer."""
         return replace(self, gates=(*self.gates, gate), confirmed=True)
@@ -106,6 +120,12 @@ class Verdict:
             "reasons": list(self.reasons),
             "gates": [gate.to_json() for gate in self.gates],
         }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the verdict that :meth:`to_json` described."""
+        gates = tuple(GateResult.from_json(gate) for gate in values["gates"])
+        return cls(values["candidate"], values["grade"], gates, values["confirmed"])
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the gates as rows of a table."""

@@ -9,9 +9,20 @@ from crucible.errors import BundleError, RecipeError, StoreError
 from crucible.features.dataset import build_dataset
 from crucible.models.bundle import Training, load_bundle, write_bundle
 from crucible.models.candidates import build_model, load_model
+from crucible.models.quantile import Quantile
 from crucible.recipe import parse_recipe
 
-NAMES = ["zero", "last_value", "ridge", "lightgbm", "catboost", "mean"]
+NAMES = ["zero", "last_value", "ridge", "lightgbm", "catboost", "quantile", "mean"]
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_text):
+    text = recipe_text.replace('"catboost",', '"catboost", "quantile",').replace(
+        "[models.catboost]",
+        "[models.quantile]\ntrees = 20\nlearning_rate = 0.1\nleaves = 8\nmin_leaf_rows = 50\n"
+        "feature_fraction = 0.5\nbins = 63\n\n[models.catboost]",
+    )
+    return parse_recipe(text, "recipe")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +60,37 @@ def test_learners_find_a_planted_relation(recipe):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(4000, 5))
     y = 1e-3 * (0.5 * x[:, 2] + generator.normal(size=4000))
-    for name in ("ridge", "lightgbm", "catboost"):
+    for name in ("ridge", "lightgbm", "catboost", "quantile"):
         model = build_model(name, recipe, tuple("abcde")).fit(x[:3000], y[:3000])
         assert np.corrcoef(model.predict(x[3000:]), y[3000:])[0, 1] > 0.35, name
+        moved = np.abs(model.contributions(x[3000:])).mean(axis=0)
+        assert moved.argmax() == 2, name
+        assert moved[2] > 0.6 * moved.sum(), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_contributions_add_up_to_the_predictions_but_for_a_constant(name, dataset, recipe):
+    model = build_model(name, recipe, dataset.names).fit(dataset.x, dataset.y)
+    rest = model.predict(dataset.x) - model.contributions(dataset.x).sum(axis=1)
+    assert np.ptp(rest) < 1e-9
+    assert model.contributions(dataset.x[:3]).shape == (3, dataset.x.shape[1])
+
+
+def test_quantiles_cover_what_they_say_and_ignore_wild_returns(recipe):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(6000, 3))
+    y = 1e-3 * (0.4 * x[:, 0] + generator.standard_t(2, size=6000))
+    settings = recipe.models.quantile.model_copy(update={"trees": 60, "min_leaf_rows": 200})
+    model = Quantile(settings, 0).fit(x[:4000], y[:4000])
+    low, middle, high = model.quantiles(x[4000:]).T
+    assert np.all(low <= middle)
+    assert np.all(middle <= high)
+    assert np.mean((y[4000:] > low) & (y[4000:] < high)) == pytest.approx(0.5, abs=0.06)  # trees overfit a little
+    wild = y[:4000].copy()
+    wild[:5] = 5.0
+    again = Quantile(settings, 0).fit(x[:4000], wild)
+    # the trees' units grow with the wild values, but not what they predict
+    assert np.corrcoef(again.predict(x[4000:]), 1e-3 * 0.4 * x[4000:, 0])[0, 1] > 0.7
 
 
 def test_a_bundle_is_named_by_its_content_and_equal_input_gives_an_equal_digest(dataset, recipe, training, tmp_path):

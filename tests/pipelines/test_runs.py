@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from crucible import lab_stages
 from crucible.cli.evaluate import evaluate as evaluate_command
 from crucible.clock import ScaledClock
 from crucible.errors import GateError, RegistryError
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
-from crucible.recipe import parse_recipe
+from crucible.recipe import find_recipe, parse_recipe
 from crucible.registry import models as registry
 from crucible.settings import Settings
 
@@ -100,6 +101,33 @@ def first_run(home, defs):
 def metadata(run, asset):
     event = next(e for e in run.get_asset_materialization_events() if e.asset_key == dg.AssetKey(asset))
     return event.materialization.metadata
+
+
+def test_an_unchanged_evaluation_is_read_and_a_changed_one_is_reached_again(home, first_run, monkeypatch):
+    settings = home[0]
+    recipe = find_recipe(settings.recipes, "btc_usd_5min")
+    before = lab_stages.evaluate(settings, recipe)
+
+    def judged(*_):
+        raise AssertionError("it was judged again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab_stages, "_judge", judged)
+        again = lab_stages.evaluate(settings, recipe)
+        assert again.verdict.to_json() == before.verdict.to_json()
+        assert again.plots == before.plots
+        assert again.run_id == before.run_id
+        folder = before.page.parent
+        content = (folder / "walk_forward.json").read_bytes()
+        (folder / "walk_forward.json").write_bytes(content + b" ")
+        with pytest.raises(AssertionError, match="judged again"):
+            lab_stages.evaluate(settings, recipe)
+        (folder / "walk_forward.json").write_bytes(content)
+
+
+def test_a_challenger_says_what_it_costs_at_work(home, first_run):
+    version = registry.get_version(home[0], "btc_usd_5min", 1)
+    assert "a prediction takes" in version.tags["operation"]
 
 
 def test_a_run_goes_from_bars_to_a_champion_with_rich_metadata(first_run):

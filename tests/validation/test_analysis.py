@@ -17,7 +17,7 @@ from crucible.validation.splits import Fold
 from crucible.validation.suites import suite_recipe
 
 SEARCH = {
-    "importance": [{"feature": "rsi", "drop": 0.25, "windows": 3}],
+    "importance": [{"feature": "rsi", "drop": 0.25, "windows": 3, "moves": 0.4, "moves_low": 0.3, "moves_high": 0.5}],
     "trials": 24,
     "pruned": 5,
     "failed": 1,
@@ -41,6 +41,29 @@ def test_a_forecast_that_fails_in_turmoil_is_seen(recipe, make_oos):
     assert part(found, "calm").direction_low > 0.5
     by_day = [item for item in found.parts if item.heading == "weekday"]
     assert sum(item.rows for item in by_day) == len(scale)
+
+
+@pytest.mark.parametrize("horizon", [1, 24])
+def test_the_running_quantile_is_the_plain_one(horizon):
+    generator = np.random.default_rng(3)
+    truth, forecast, scale = generator.standard_t(3, size=1500), 0.1 * generator.normal(size=1500), np.ones(1500)
+    errors, level, inside = np.abs(truth - forecast), 0.1, np.ones(1500, dtype=bool)
+    first = 100 + horizon
+    for t in range(first, 1500):
+        known = errors[max(t - horizon - 500, 0) : t - horizon]
+        inside[t] = errors[t] <= np.quantile(known, min(max(1 - level, 0), 1))
+        level += 0.01 * (0.1 - (not inside[t - horizon]))
+    assert adaptive_coverage(truth, forecast, scale, horizon_bars=horizon).found == inside[first:].mean()
+
+
+def test_noise_is_told_from_skill_by_the_set_and_luck_by_the_number_of_tries(recipe, make_oos):
+    oos, scale = make_oos(recipe, correlation=0.03)
+    found, often = (analyse(recipe, oos, "ridge", scale, tries) for tries in (1, 100_000))
+    assert "ridge" in found.best_set
+    assert "mean" not in found.best_set  # noise as large as the truth
+    assert found.deflated_sharpe > 0.95
+    assert often.deflated_sharpe < 0.5
+    assert np.isnan(analyse(recipe, oos, "zero", scale).deflated_sharpe)
 
 
 def test_bias_and_worst_days_are_found(recipe, make_oos):
@@ -79,7 +102,7 @@ def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(recipe, m
     assert "with probability 25%" in text
     for gate in verdict.gates:
         assert f'<span class="{gate.outcome}">' in text
-    assert text.count("data:image/png") == 3
+    assert text.count("data:image/png") == 4
     assert 'rsi</td><td class="n">25.0%</td><td class="n">3 of 4' in text
     assert len(text) < 400_000
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crucible.validation.plots import calibration_plot, equity_plot, loss_plot
+from crucible.validation.plots import calibration_plot, equity_plot, loss_plot, scatter_plot
 
 
 def size_of(png):
@@ -21,7 +21,10 @@ def picture(png):
 
 
 def all_plots(recipe, oos, scale, candidate):
-    return [equity_plot(oos, candidate), calibration_plot(oos, candidate), loss_plot(recipe, oos, scale)]
+    return [
+        equity_plot(oos, candidate), scatter_plot(oos, candidate), calibration_plot(oos, candidate),
+        loss_plot(recipe, oos, scale),
+    ]  # fmt: skip
 
 
 def test_plots_are_pictures_of_900_pixels(recipe, make_oos):

@@ -75,4 +75,4 @@ def test_an_absurd_candidate_is_reported(recipe, make_oos):
     oos.y_pred["ridge"][3] = 1000.0
     evaluation = evaluate(recipe, oos, scale, purged=True)
     assert table(markdown(recipe, evaluation), "candidate")[-1][:2] == ["ridge", "inf"]
-    assert set(evaluation.plots) == {"equity", "calibration", "loss_by_block"}
+    assert set(evaluation.plots) == {"equity", "predicted_against_actual", "calibration", "loss_by_block"}

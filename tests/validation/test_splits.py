@@ -84,6 +84,25 @@ def test_combinatorial_folds_are_exactly_these_rows():
         list(combinatorial(hours(12), groups=4, tested=4, horizon=HOUR, embargo=HOUR))
 
 
+def test_a_combinatorial_search_tests_every_pair_of_pieces_and_validates_far_from_them(recipe):
+    asked = plan(recipe, embargo="1h", horizon="1h", inner=4)
+    asked = asked.model_copy(update={"search": asked.search.model_copy(update={"split": "combinatorial"})})
+    made = inner_folds(asked, hours(40), np.arange(40))
+    assert len(made) == 6
+    first, last = made[0], made[-1]
+    assert first.test.tolist() == list(range(20))
+    assert first.validation.tolist() == list(range(30, 40))
+    assert first.train.tolist() == list(range(22, 29))  # 20 and 21 follow the tests, 29 sees the validation part
+    assert last.test.tolist() == list(range(20, 40))
+    assert last.validation.tolist() == list(range(10))
+    assert last.train.tolist() == list(range(12, 19))
+    for fold in made:
+        assert not set(fold.train) & (set(fold.validation) | set(fold.test))
+        assert not set(fold.validation) & set(fold.test)
+    with pytest.raises(EvaluationError, match="10 inner rows cannot be cut into 4 pieces with 2h between them"):
+        inner_folds(asked, hours(10), np.arange(10))
+
+
 @given(
     rows=st.integers(60, 200), folds=st.integers(2, 5), test=st.integers(2, 6), horizon=st.integers(1, 5),
     embargo=st.integers(1, 4), window=st.sampled_from(["expanding", "rolling"]), seed=st.integers(0, 99),

@@ -91,12 +91,13 @@ def confidence_set(
     import pandas as pd
     from arch.bootstrap import MCS
 
-    frame = pd.DataFrame(dict(losses))
-    distinct = frame.loc[:, ~frame.T.duplicated()]
+    twins: dict[str, str] = {}  # candidates with the very same losses count once
+    for name, values in losses.items():
+        twins[name] = next((other for other in twins if np.array_equal(losses[other], values)), name)
+    distinct = pd.DataFrame({name: losses[name] for name in dict.fromkeys(twins.values())})
     if distinct.shape[1] < 2:
         return tuple(losses)
     test = MCS(distinct, size=size, block_size=block, reps=draws, bootstrap="circular", seed=seed)
     test.compute()
     kept = set(test.included)
-    twins = {name: next(other for other in distinct if frame[other].equals(frame[name])) for name in frame}
     return tuple(name for name in losses if twins[name] in kept)
