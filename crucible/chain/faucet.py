@@ -75,7 +75,12 @@ async def keep_funded(
         wait = look
         try:
             found = await balance()
-            tell(found, "")
+        except ChainError as error:
+            tell(-1, str(error))  # the node's trouble is no reason to look seldom
+            await asyncio.sleep(wait)
+            continue
+        tell(found, "")
+        try:
             if found < least:
                 await ask()
             pause = _FIRST_PAUSE

@@ -1,6 +1,8 @@
 """One process for a wallet and its topics: what is added, swapped and taken away, while the others go on."""
 
 import json
+import subprocess
+import sys
 import urllib.request
 from dataclasses import replace
 from datetime import timedelta
@@ -125,3 +127,19 @@ def test_neither_or_both_of_recipe_and_wallet_is_a_usage_error(home):
         process = home[0].start("worker", "run", *arguments)
         assert "name either a recipe or, with --wallet, a wallet" in process.communicate(timeout=20)[0]
         assert process.returncode == 2
+
+
+def test_the_process_that_signs_imports_no_laboratory():
+    program = (
+        "import sys; import crucible.worker.wallet_worker; print([name for name in ('numpy', 'pyarrow', 'duckdb', "
+        "'lightgbm', 'catboost', 'sklearn', 'pandas', 'ccxt', 'allora_sdk.worker', 'allora_sdk.api_client', 'mlflow', "
+        "'dagster') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    # and whoever wants the SDK itself still gets it
+    program = (
+        "from crucible.chain.protos import e; from allora_sdk import AlloraWorker; import allora_sdk.rpc_client.protos "
+        "as p; from allora_sdk.rpc_client.protos.emissions import v10; assert v10 is e; AlloraWorker.inferer"
+    )
+    subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
