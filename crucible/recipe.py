@@ -15,7 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
@@ -223,11 +231,22 @@ class GateSection(Section):
 
 
 class DeploySection(Section):
-    """Who submits, and when to retrain (cron, UTC)."""
+    """Who submits, and when to retrain (cron, UTC).
+
+    A challenger becomes champion only after ``live_epochs`` epochs as a shadow, predicted live and not submitted.
+    """
 
     wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     retrain: str
     max_staleness: Duration
+    live_epochs: int = Field(default=0, ge=0)
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # recipes that say nothing of an optional key keep the identity that they had before there was one
+        values: dict[str, Any] = serialize(self)
+        optional = {name: item.default for name, item in type(self).model_fields.items() if not item.is_required()}
+        return {name: value for name, value in values.items() if getattr(self, name) != optional.get(name, ...)}
 
 
 class Recipe(Section):

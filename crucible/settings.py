@@ -49,6 +49,10 @@ class Settings:
     """The key of Allora's data service, for the source ``allora``; never written to a file or a log."""
     dask_scheduler: str = ""
     """A Dask scheduler, ``tcp://host:port``, that fits are sent to; empty for processes of this machine."""
+    alert_urls: str = field(default="", repr=False)
+    """Where alerts go: apprise URLs, separated by spaces or commas; never written to a file or a log."""
+    alert_ping: str = field(default="", repr=False)
+    """The dead-man's URL, called every minute while all is well; never written to a file or a log."""
     dagster_url: str = ""
     """The Dagster UI, while it runs."""
     mlflow_url: str = ""
@@ -166,5 +170,5 @@ def _read_endpoints(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
-    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key"}
+    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", "allora_key", "alert_urls", "alert_ping"}
     return {name: value for name, value in values.items() if name in allowed}

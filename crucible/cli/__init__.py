@@ -27,6 +27,8 @@ _COMMANDS = {
     "sql": ("sql", "Query every stored dataset with DuckDB."),
     "wallet": ("wallet", "Create and list encrypted wallets."),
     "fleet": ("fleet", "Run and watch the workers."),
+    "monitor": ("monitor", "Watch what is live: scores, drift, lineage, the topic's contract."),
+    "alerts": ("alerts", "Where alerts go, what holds, and whether they arrive."),
     "worker": ("worker", "Run one worker (the fleet starts these)."),
     "practice": ("practice", "Serve a simulated or replayed exchange on loopback."),
     "network": ("network", "The network's topic mechanism: check it against vectors."),
