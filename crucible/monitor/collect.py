@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from crucible.bar_stages import bar_store
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _ASKED = 200  # forecasts per look: after a long absence the newest are asked first, the rest in later looks
 _OPEN_EPOCHS = 2000  # what the chain does not say after so many epochs it will never say
+_JUDGED = timedelta(days=120)  # bars that are repaired later than this judge nothing any more
 _OWN = ("score", "rank", "reward")  # what is asked of a submission, and not of a shadow
 _ASK = {"network": "network", "score": "score", "reward": "reward", "rank": "losses"}
 
@@ -89,8 +90,9 @@ def _scores(settings: Settings, recipe: Recipe) -> Facts:
 
 def _judge(settings: Settings, recipe: Recipe, store: MonitorStore) -> int:
     """Join with the truth what has none so far."""
-    known = store.facts(recipe.name)
-    open_rows = [row for row in store.forecasts(recipe.name) if _unjudged(known.get(row.key, {}))]
+    since = (settings.clock.now() - _JUDGED).isoformat()
+    known = store.facts(recipe.name, since=since)
+    open_rows = [row for row in store.forecasts(recipe.name, since=since) if _unjudged(known.get(row.key, {}))]
     found = outcomes(bar_store(settings), recipe, {_time(row) for row in open_rows})
     facts: Facts = []
     for row in open_rows:

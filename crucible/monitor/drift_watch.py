@@ -92,7 +92,9 @@ def check_drift(settings: Settings, recipe: Recipe) -> DriftReport:
         raise EvaluationError(f"Nothing is deployed for {recipe.name}, so that nothing can drift.")
     manifest, digest = verify_bundle(settings.bundles / deployment.bundle, deployment.bundle)
     rows = [
-        row for row in live_rows(settings, recipe, source=WORKER) if row.bundle == digest and row.log_return is not None
+        row
+        for row in live_rows(settings, recipe, source=WORKER, since=manifest.training.last)
+        if row.bundle == digest and row.log_return is not None
     ]
     skipped: list[str] = []
 

@@ -110,6 +110,6 @@ def review(settings: Settings, recipe: Recipe) -> Rollback | None:
     if before is None:
         return None
     now = history[-1]
-    rows = [row for row in live_rows(settings, recipe) if row.predicted_for >= now.since]
+    rows = live_rows(settings, recipe, since=now.since)
     verdict = decide(*paired(rows, now.bundle, before.bundle), overlap=overlap_of(recipe))
     return Rollback(verdict, now.version, now.bundle, before.version, before.bundle)

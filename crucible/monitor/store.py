@@ -23,19 +23,19 @@ WORKER, SHADOW = "worker", "shadow"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS forecast (
+    id INTEGER PRIMARY KEY,
     chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, nonce INTEGER NOT NULL, source TEXT NOT NULL,
     address TEXT NOT NULL, bundle TEXT NOT NULL, recipe TEXT NOT NULL, model_version INTEGER NOT NULL,
     feature_digest TEXT NOT NULL, predicted_for TEXT NOT NULL, value REAL NOT NULL, tx_hash TEXT NOT NULL,
     height INTEGER NOT NULL, recorded_at TEXT NOT NULL,
-    PRIMARY KEY (chain_id, topic_id, nonce, source, address, bundle)
+    UNIQUE (chain_id, topic_id, nonce, source, address, bundle)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS forecast_recipe ON forecast (recipe, predicted_for);
 CREATE INDEX IF NOT EXISTS forecast_hash ON forecast (tx_hash);
 CREATE TABLE IF NOT EXISTS fact (
-    chain_id TEXT NOT NULL, topic_id INTEGER NOT NULL, nonce INTEGER NOT NULL, source TEXT NOT NULL,
-    address TEXT NOT NULL, bundle TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at TEXT NOT NULL,
-    PRIMARY KEY (chain_id, topic_id, nonce, source, address, bundle, name)
-) STRICT;
+    forecast INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (forecast, name)
+) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS event (
     id TEXT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, recipe TEXT NOT NULL, detail TEXT NOT NULL
 ) STRICT;
@@ -118,20 +118,28 @@ class MonitorStore:
 
     def add_forecasts(self, rows: Iterable[Forecast]) -> int:
         """Keep forecasts; return how many were new."""
-        return self._add("forecast", [astuple(row) for row in rows])
+        marks = ", ".join("?" * len(fields(Forecast)))
+        return self._add(
+            f"INSERT OR IGNORE INTO forecast ({_FORECAST}) VALUES ({marks})", [astuple(row) for row in rows]
+        )
 
     def add_facts(self, at: datetime, facts: Iterable[tuple[Key, str, float]]) -> int:
         """Keep what became known of forecasts by ``at``: (which, name, value); return how many facts were new."""
-        return self._add("fact", [(*astuple(key), name, float(value), at.isoformat()) for key, name, value in facts])
+        return self._add(
+            f"INSERT OR IGNORE INTO fact SELECT id, ?, ?, ? FROM forecast WHERE ({_KEY}) = (?, ?, ?, ?, ?, ?)",
+            [(name, float(value), at.isoformat(), *astuple(key)) for key, name, value in facts],
+        )
 
     def add_event(self, event: Event) -> bool:
         """Keep an event; return whether it was new."""
         detail = json.dumps(dict(event.detail), sort_keys=True)
-        return bool(self._add("event", [(event.id, event.at, event.kind, event.recipe, detail)]))
+        row = (event.id, event.at, event.kind, event.recipe, detail)
+        return bool(self._add("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?)", [row]))
 
     def add_balance(self, address: str, at: datetime, uallo: int) -> None:
         """Keep what a wallet held at an instant."""
-        self._add("balance", [(address, at.isoformat(), min(uallo, 2**63 - 1))])
+        row = (address, at.isoformat(), min(uallo, 2**63 - 1))
+        self._add("INSERT OR IGNORE INTO balance VALUES (?, ?, ?)", [row])
 
     def forecasts(self, recipe: str, *, source: str = "", since: str = "") -> list[Forecast]:
         """Return the forecasts of ``recipe`` for prediction times from ``since`` on, oldest first."""
@@ -150,7 +158,7 @@ class MonitorStore:
     def judged(self, bundle: str) -> int:
         """Return for how many prediction times the loss of a bundle's forecast is known."""
         rows = self._read(
-            f"SELECT count(DISTINCT predicted_for) FROM forecast JOIN fact USING ({_KEY}) "
+            "SELECT count(DISTINCT predicted_for) FROM forecast JOIN fact ON fact.forecast = forecast.id "
             "WHERE bundle = ? AND name = 'loss'",
             (bundle,),
         )
@@ -158,15 +166,16 @@ class MonitorStore:
 
     def facts(self, recipe: str, *, since: str = "") -> dict[Key, dict[str, float]]:
         """Return what is known of the forecasts of ``recipe`` for prediction times from ``since`` on."""
+        where = "WHERE recipe = ? AND predicted_for >= ?"
+        keys = self._read(f"SELECT id, {_KEY} FROM forecast {where}", (recipe, since))
         rows = self._read(
-            f"SELECT {_KEY}, name, fact.value FROM fact JOIN forecast USING ({_KEY}) "
-            "WHERE recipe = ? AND predicted_for >= ?",
+            f"SELECT forecast, name, value FROM fact WHERE forecast IN (SELECT id FROM forecast {where})",
             (recipe, since),
         )
-        found: dict[Key, dict[str, float]] = {}
-        for *key, name, value in rows:
-            found.setdefault(Key(*key), {})[name] = value
-        return found
+        by_id: dict[int, dict[str, float]] = {}
+        for number, name, value in rows:
+            by_id.setdefault(number, {})[name] = value
+        return {Key(*key): by_id[number] for number, *key in keys if number in by_id}
 
     def events(self, kind: str = "", recipe: str = "", *, since: str = "") -> list[Event]:
         """Return events from ``since`` on, oldest first; of one kind and one recipe where these are given."""
@@ -182,13 +191,12 @@ class MonitorStore:
         query = "SELECT at, uallo FROM balance WHERE address = ? AND at >= ? ORDER BY at"
         return [(at, uallo) for at, uallo in self._read(query, (address, since))]
 
-    def _add(self, table: str, rows: list[tuple[Any, ...]]) -> int:
+    def _add(self, statement: str, rows: list[tuple[Any, ...]]) -> int:
         if not rows:
             return 0
-        marks = ", ".join("?" * len(rows[0]))
         with self._open() as connection:
             before = connection.total_changes
-            connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", rows)
+            connection.executemany(statement, rows)
             return connection.total_changes - before
 
     def _read(self, query: str, values: tuple[Any, ...]) -> list[Any]:

@@ -8,6 +8,8 @@ import pytest
 
 from crucible.bar_stages import bar_store
 from crucible.clock import ScaledClock
+from crucible.localnet.embedded import EmbeddedLocalnet
+from crucible.localnet.run import topic_of
 from crucible.market.recipe_bars import series_of
 from crucible.models.bundle import Training, write_bundle
 from crucible.models.candidates import build_model
@@ -97,6 +99,12 @@ def submit(home, recipe):
                     journal.move(nonce, "scored", score=score)
 
     return act
+
+
+@pytest.fixture
+def node(recipe):
+    with EmbeddedLocalnet([topic_of(recipe, "testnet", timedelta(seconds=25))], block_seconds=0) as found:
+        yield found
 
 
 def closes(bars: pa.Table) -> dict[datetime, float]:

@@ -13,17 +13,9 @@ from conftest_monitor import NOW
 from crucible.chain.client import ChainClient
 from crucible.cli import crucible
 from crucible.errors import GateError, NodeUnreachable
-from crucible.localnet.embedded import EmbeddedLocalnet
-from crucible.localnet.run import topic_of
 from crucible.monitor.contract import Contract, accept_contract, breaks, broken_contract, check_contract
 
 AGREED = Contract(77, "sqe", 12, 12, 8)
-
-
-@pytest.fixture
-def node(recipe):
-    with EmbeddedLocalnet([topic_of(recipe, "testnet", timedelta(seconds=25))], block_seconds=0) as found:
-        yield found
 
 
 def ask(home, recipe, url, what=check_contract):

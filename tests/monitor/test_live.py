@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from conftest_monitor import ADDRESS, FIVE, NOW, closes
 
+from crucible.chain.client import ChainClient
 from crucible.cli import crucible
 from crucible.errors import NodeUnreachable, StoreError
 from crucible.features.engine import feature_digest
@@ -120,6 +121,18 @@ def test_a_node_that_does_not_answer_loses_nothing_that_was_known_before(world):
     with pytest.raises(NodeUnreachable):
         gather(world, Silent({}))
     assert len([row for row in live_rows(world.home, world.recipe) if row.loss is not None]) == 60
+
+
+def test_a_real_client_is_asked_only_what_it_can_be_asked(world, node):
+    async def act():
+        async with ChainClient(node.grpc_url) as client:
+            return await collect(world.home, world.recipe, client)
+
+    node.fund(ADDRESS, 12345)
+    assert asyncio.run(act()).forecasts == 60
+    rows = live_rows(world.home, world.recipe)
+    assert {row.score for row in rows} == {None}  # this chain knows nothing of these epochs
+    assert monitor_store(world.home).balances(ADDRESS)[-1][1] == 12345
 
 
 def test_diebold_mariano_against_the_network_and_no_change(world):
