@@ -31,14 +31,13 @@ Requests = Iterator[dg.RunRequest | dg.SkipReason]
 def live_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     """Request one run per recipe and period; the period is the run key."""
     from crucible.monitor.cycle import shadow_versions
-    from crucible.monitor.submissions import deployment_of
 
     for recipe in _answering(home.settings):
-        if deployment_of(home.settings, recipe.name) is None and not (
+        period = max(_LIVE_EVERY, _LIVE_EPOCHS * recipe.topic.cadence)
+        if not _served_for(home.settings, recipe, period) and not (
             recipe.deploy.live_epochs and shadow_versions(home.settings, recipe)
         ):
             continue
-        period = max(_LIVE_EVERY, _LIVE_EPOCHS * recipe.topic.cadence)
         number = (home.settings.clock.now().replace(tzinfo=None) - _BEGUN) // period
         yield dg.RunRequest(run_key=f"live:{recipe.name}:{number}", partition_key=recipe.name)
 
@@ -107,11 +106,13 @@ def rollback_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
 
 @dg.sensor(
     job=check_topic, minimum_interval_seconds=60, default_status=_ON,
-    description="Checks each topic's contract at the start, daily, and when a recipe has changed.",
+    description="Checks the contract of each deployed topic daily, and when a recipe has changed.",
 )  # fmt: skip
 def topic_check_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
-    """Request one check per recipe version and day."""
+    """Request one check per deployed recipe version and day; what is trained is checked by its own run."""
     for recipe in _answering(home.settings):
+        if not _served_for(home.settings, recipe, _LIVE_EVERY):
+            continue
         key = f"contract:{recipe.name}:{recipe.digest[:12]}:{home.settings.clock.now():%Y-%m-%d}"
         yield dg.RunRequest(run_key=key, partition_key=recipe.name)
 
@@ -147,6 +148,14 @@ after_live = dg.AutomationConditionSensorDefinition(
 AUTOMATION = [
     live_due, retraining_due, promotion_due, rollback_due, topic_check_due, run_failed, after_live,
 ]  # fmt: skip
+
+
+def _served_for(settings: Settings, recipe: Recipe, period: timedelta) -> bool:
+    """Return whether something has been deployed for so long that there is anything to look at."""
+    from crucible.monitor.submissions import deployment_of
+
+    deployment = deployment_of(settings, recipe.name)
+    return deployment is not None and settings.clock.now() - datetime.fromisoformat(deployment.written_at) >= period
 
 
 def _answering(settings: Settings) -> list[Recipe]:

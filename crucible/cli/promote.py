@@ -43,7 +43,9 @@ def promote(recipe: str, number: int | None, override: str | None, listing: bool
     chosen = number if number is not None else alias_version(settings, recipe, CHALLENGER)
     if chosen is None:
         raise RegistryError(f"Model {recipe} has no @challenger; materialise `challenger`, or name a --version.")
-    if override is None and (waits := why_not(settings, find_recipe(settings.recipes, recipe), chosen)):
+    # a model whose recipe is gone can still be promoted: nothing says then how long it must live
+    known = override is None and (settings.recipes / f"{recipe}.toml").exists()
+    if known and (waits := why_not(settings, find_recipe(settings.recipes, recipe), chosen)):
         raise GateError(f"{waits[:1].upper()}{waits[1:]}; to promote it all the same, give --override 'your reason'.")
     move(settings, recipe, chosen, override=override)
     click.echo(f"@champion of {recipe} is version {chosen}" + (" (by override)" if override else ""))

@@ -81,7 +81,9 @@ def tick(defs, instance, name):
 
 def test_live_evaluation_is_due_once_an_hour_of_the_homes_clock(defs, instance, home, recipe):
     assert tick(defs, instance, "live_due") == {}  # nothing is deployed
-    deploy(home(NOW), recipe)
+    deploy(home(NOW), recipe, at=NOW - timedelta(minutes=30))
+    assert tick(defs, instance, "live_due") == {}  # there is nothing to evaluate yet
+    deploy(home(NOW), recipe, at=NOW - timedelta(hours=1))
     [first] = tick(defs, instance, "live_due").values()
     assert first.partition_key == NAME
     home(NOW + timedelta(minutes=50))
@@ -157,10 +159,12 @@ def test_a_rollback_is_requested_once_per_tenure(defs, instance, home, recipe, m
     assert (len(later), later & keys) == (1, set())
 
 
-def test_topics_are_checked_at_the_start_and_daily(defs, instance, home):
-    home(NOW)
+def test_deployed_topics_are_checked_daily(defs, instance, home, recipe):
+    settings = home(NOW)
+    assert tick(defs, instance, "topic_check_due") == {}
+    deploy(settings, recipe, at=NOW - timedelta(hours=2))
     first = tick(defs, instance, "topic_check_due")
-    assert {request.partition_key for request in first.values()} == {"btc_usd_1d", "btc_usd_5min", "btc_usd_8h"}
+    assert {request.partition_key for request in first.values()} == {NAME}
     assert tick(defs, instance, "topic_check_due").keys() == first.keys()
     home(NOW + timedelta(days=1))
     assert not tick(defs, instance, "topic_check_due").keys() & first.keys()
