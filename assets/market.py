@@ -39,6 +39,7 @@ def bar_months(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
 @dg.asset(
     partitions_def=RECIPES, group_name="market", kinds={"parquet"}, owners=["team:lab"], pool="bars",
     deps=[dg.AssetDep(bar_months, partition_mapping=dg.AllPartitionMapping())], freshness_policy=_FRESH,
+    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
 )  # fmt: skip
 def bars(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
     """OHLCV bars of the recipe's symbol: immutable monthly Parquet; only what lacks is requested."""

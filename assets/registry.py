@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.contract import contract
 from assets.evaluation import evaluation
 from crucible import stages
 from pipelines.partitions import RECIPES
@@ -24,9 +25,12 @@ def challenger(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeR
     )
 
 
-@dg.asset(partitions_def=RECIPES, deps=[challenger], group_name="registry", kinds={"mlflow"}, owners=["team:lab"])
+@dg.asset(
+    partitions_def=RECIPES, deps=[challenger, contract], group_name="registry", kinds={"mlflow"}, owners=["team:lab"],
+    pool="registry",
+)  # fmt: skip
 def champion(context: dg.AssetExecutionContext, home: Home) -> dg.MaterializeResult:
-    """Moves @champion to the challenger if the gates passed; a refusal is a decision, not a failure of the run."""
+    """Moves @champion to the challenger if the gates passed and it has lived long enough; a refusal is a decision."""
     decision = stages.promote_challenger(home.settings, home.recipe(context.partition_key))
     return dg.MaterializeResult(
         metadata={

@@ -241,6 +241,7 @@ class DeploySection(Section):
 
     ``fallback`` is the ladder of what answers, the first that can; ``distance`` how many spreads a value may lie from
     the network's last inference.
+    A challenger becomes champion only after ``live_epochs`` epochs as a shadow, predicted live and not submitted.
     """
 
     wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -248,6 +249,7 @@ class DeploySection(Section):
     max_staleness: Duration
     fallback: tuple[str, ...] = ("champion", "previous")
     distance: float = Field(default=25.0, gt=0)
+    live_epochs: int = Field(default=0, ge=0)
 
     @field_validator("fallback")
     @classmethod
@@ -265,13 +267,10 @@ class DeploySection(Section):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # recipes that say nothing of these keep the identity that they had before there were these keys
+        # recipes that say nothing of an optional key keep the identity that they had before there was one
         values: dict[str, Any] = serialize(self)
-        return {
-            key: value
-            for key, value in values.items()
-            if key not in ("fallback", "distance") or getattr(self, key) != type(self).model_fields[key].default
-        }
+        optional = {name: item.default for name, item in type(self).model_fields.items() if not item.is_required()}
+        return {name: value for name, value in values.items() if getattr(self, name) != optional.get(name, ...)}
 
 
 class Recipe(Section):

@@ -42,6 +42,10 @@ PUBLIC: dict[Network, dict[str, str]] = {
 """The public networks' endpoints."""
 
 
+_SECRETS = ("allora_key", "mlflow_store", "fleet_database", "alert_urls", "alert_ping")
+"""Fields that may hold a password: never read from the endpoints file, which everybody may read."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Folders and endpoints of one Crucible home.
@@ -83,6 +87,10 @@ class Settings:
 
     It may hold a password, so it is never written to a file or a log.
     """
+    alert_urls: str = field(default="", repr=False)
+    """Where alerts go: apprise URLs, separated by spaces or commas; never written to a file or a log."""
+    alert_ping: str = field(default="", repr=False)
+    """The dead-man's URL, called every minute while all is well; never written to a file or a log."""
     dagster_url: str = ""
     """The Dagster UI, while it runs."""
     mlflow_url: str = ""
@@ -221,11 +229,5 @@ def _read_endpoints(path: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read ({error}); delete it and start `crucible up` again.") from error
-    allowed = {item.name for item in fields(Settings)} - {
-        "home",
-        "recipes",
-        "allora_key",
-        "mlflow_store",
-        "fleet_database",
-    }
+    allowed = {item.name for item in fields(Settings)} - {"home", "recipes", *_SECRETS}
     return {name: value for name, value in values.items() if name in allowed}

@@ -18,6 +18,10 @@ from crucible.features.engine import compute_features, warmup_bars
 from crucible.market.recipe_bars import read_bars
 from crucible.models.bundle import Bundle, Training, load_bundle, write_bundle
 from crucible.models.candidates import build_model
+from crucible.monitor.admission import why_not
+from crucible.monitor.champions import ROLLED_BACK
+from crucible.monitor.rollback import Rollback
+from crucible.monitor.store import Event, monitor_store
 from crucible.recipe import Recipe
 from crucible.registry.models import (
     CHALLENGER,
@@ -77,7 +81,7 @@ class Decision:
 
 
 def promote_challenger(settings: Settings, recipe: Recipe) -> Decision:
-    """Move @champion to @challenger if the verdict passed; otherwise leave it and say why.
+    """Move @champion to @challenger if the verdict passed and it has lived long enough; otherwise say why not.
 
     Raises
     ------
@@ -87,6 +91,8 @@ def promote_challenger(settings: Settings, recipe: Recipe) -> Decision:
     number = alias_version(settings, recipe.name, CHALLENGER)
     if number is None:
         raise RegistryError(f"Model {recipe.name} has no @challenger; materialise `challenger` first.")
+    if waits := why_not(settings, recipe, number):
+        return Decision(number, alias_version(settings, recipe.name, CHAMPION), waits)
     try:
         promote(settings, recipe.name, number)
     except GateError as refusal:
@@ -131,6 +137,28 @@ def deploy_champion(settings: Settings, recipe: Recipe, *, patience: float = 90.
     )
     deployment = deploy(settings, asked)
     return Deployed(deployment, wait_served(settings, deployment, patience))
+
+
+def roll_back(settings: Settings, recipe: Recipe, decided: Rollback) -> Decision:
+    """Move @champion back to the version before it, and keep why; the deploy sensor does the rest.
+
+    Raises
+    ------
+    RegistryError
+        If that version is gone.
+    """
+    why = f"rolled back from version {decided.from_version}: {decided.verdict.sentence}"
+    now = alias_version(settings, recipe.name, CHAMPION)
+    if now != decided.from_version:
+        return Decision(decided.to_version, now, f"version {decided.from_version} is champion no more")
+    promote(settings, recipe.name, decided.to_version, override=why)
+    at = settings.clock.now().isoformat()
+    detail = {
+        "from_version": decided.from_version, "from_bundle": decided.from_bundle, "to_version": decided.to_version,
+        "why": decided.verdict.sentence,
+    }  # fmt: skip
+    monitor_store(settings).add_event(Event(f"{ROLLED_BACK}:{recipe.name}:{at}", at, ROLLED_BACK, recipe.name, detail))
+    return Decision(decided.to_version, decided.to_version, why)
 
 
 def measure_operation(settings: Settings, recipe: Recipe, bundle: Bundle) -> Operation:

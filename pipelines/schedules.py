@@ -22,7 +22,12 @@ def _retraining(recipe: Recipe) -> dg.ScheduleDefinition:
 
         if alias_version(home.settings, recipe.name, "champion") is None:
             return dg.SkipReason(f"{recipe.name} has no champion yet: nothing is deployed that could grow stale.")
-        return dg.RunRequest(partition_key=recipe.name)
+        from crucible.monitor.evidence import note_retraining
+
+        # noted, so that evidence does not ask for another one right after it; the mark makes a second tick harmless
+        mark = f"schedule:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}"
+        note_retraining(home.settings, recipe.name, "schedule", mark, home.settings.clock.now())
+        return dg.RunRequest(run_key=f"{recipe.name}:{mark}", partition_key=recipe.name)
 
     return retrain
 

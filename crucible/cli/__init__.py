@@ -37,6 +37,8 @@ _COMMANDS = {
     "workers": ("workers", "Deploy, watch and steer workers: ls, deploy, start, stop, rollback, logs, …"),
     "fleet": ("fleet", "Run the fleet: keep the deployed workers alive."),
     "dashboard": ("dashboard", "Watch workers, models, bars and logs in a browser."),
+    "monitor": ("monitor", "Watch what is live: scores, drift, lineage, the topic's contract."),
+    "alerts": ("alerts", "Where alerts go, what holds, and whether they arrive."),
     "worker": ("worker", "Run one worker (the fleet starts these)."),
     "practice": ("practice", "Serve a simulated or replayed exchange on loopback."),
     "network": ("network", "The network's topic mechanism: check it against vectors."),

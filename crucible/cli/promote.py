@@ -23,7 +23,9 @@ def promote(recipe: str, number: int | None, override: str | None, listing: bool
     from rich.console import Console
     from rich.table import Table
 
-    from crucible.errors import RegistryError
+    from crucible.errors import GateError, RegistryError
+    from crucible.monitor.admission import why_not
+    from crucible.recipe import find_recipe
     from crucible.registry.models import CHALLENGER, alias_version, versions
     from crucible.registry.models import promote as move
     from crucible.settings import Settings
@@ -48,5 +50,9 @@ def promote(recipe: str, number: int | None, override: str | None, listing: bool
     chosen = number if number is not None else alias_version(settings, recipe, CHALLENGER)
     if chosen is None:
         raise RegistryError(f"Model {recipe} has no @challenger; materialise `challenger`, or name a --version.")
+    # a model whose recipe is gone can still be promoted: nothing says then how long it must live
+    known = override is None and (settings.recipes / f"{recipe}.toml").exists()
+    if known and (waits := why_not(settings, find_recipe(settings.recipes, recipe), chosen)):
+        raise GateError(f"{waits[:1].upper()}{waits[1:]}; to promote it all the same, give --override 'your reason'.")
     move(settings, recipe, chosen, override=override)
     click.echo(f"@champion of {recipe} is version {chosen}" + (" (by override)" if override else ""))

@@ -39,9 +39,14 @@ def test_the_graph_reads_as_the_picture(defs):
         "deployment",
         "submissions",
     ]
+    more = {"champion": "contract"}
     for left, right in pairwise(order):
-        assert graph.get(dg.AssetKey(right)).parent_keys == {dg.AssetKey(left)}
-    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == set(order)
+        parents = {left, more.get(right, left)}
+        assert graph.get(dg.AssetKey(right)).parent_keys == {dg.AssetKey(name) for name in parents}
+    watched = {"live": {"bars", "submissions"}, "drift": {"live"}, "contract": set()}
+    for name, parents in watched.items():
+        assert graph.get(dg.AssetKey(name)).parent_keys == {dg.AssetKey(parent) for parent in parents}
+    assert {key.to_user_string() for key in graph.get_all_asset_keys()} == {*order, *watched}
 
 
 def test_every_recipe_is_a_partition_and_has_a_retraining_schedule(defs):
@@ -58,7 +63,7 @@ def test_every_recipe_is_a_partition_and_has_a_retraining_schedule(defs):
 def test_the_job_stops_at_the_champion_and_the_deploy_job_deploys(defs):
     graph = defs.resolve_asset_graph()
     selected = {key.to_user_string() for key in defs.resolve_job_def("answer_topic").asset_layer.selected_asset_keys}
-    assert selected == {"bars", "features", "walk_forward", "evaluation", "challenger", "champion"}
+    assert selected == {"contract", "bars", "features", "walk_forward", "evaluation", "challenger", "champion"}
     assert {key.to_user_string() for key in defs.resolve_job_def("deploy").asset_layer.selected_asset_keys} == {
         "deployment"
     }

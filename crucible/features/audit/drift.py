@@ -53,10 +53,24 @@ def stability(before: np.ndarray, now: np.ndarray) -> float:
     before, now = before[np.isfinite(before)], now[np.isfinite(now)]
     if len(before) < 20 * _BINS or len(now) < 2 * _BINS:
         return float("nan")
-    edges = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    edges = decile_edges(before)
+    return index_of(bin_counts(before, edges), bin_counts(now, edges))
+
+
+def decile_edges(values: np.ndarray) -> np.ndarray:
+    """Return the distinct inner deciles of finite ``values``, ascending; fewer than nine where values repeat."""
+    return np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]))
+
+
+def bin_counts(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return how many finite ``values`` lie between each pair of ``edges``, shape (len(edges) + 1,)."""
+    return np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+
+
+def index_of(before: np.ndarray, now: np.ndarray) -> float:
+    """Return the population stability index of two rows of counts over the same bins."""
     # half a count keeps an empty bin from being infinitely surprising
-    p = np.bincount(np.searchsorted(edges, before), minlength=len(edges) + 1) + 0.5
-    q = np.bincount(np.searchsorted(edges, now), minlength=len(edges) + 1) + 0.5
+    p, q = before + 0.5, now + 0.5
     p, q = p / p.sum(), q / q.sum()
     return float(((p - q) * np.log(p / q)).sum())
 

@@ -1,0 +1,1 @@
+"""Watching what is live: drift, live scores, shadow models, retraining, roll-back, alerts."""

@@ -1,0 +1,62 @@
+"""Whether a version may be promoted now: enough live epochs as a shadow, no live loss, and a topic as agreed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crucible.errors import EvaluationError
+from crucible.monitor.contract import broken_contract
+from crucible.monitor.live import LiveRow, live_rows, overlap_of
+from crucible.monitor.store import SHADOW, WORKER, monitor_store
+from crucible.recipe import Recipe
+from crucible.registry.models import CHAMPION, alias_version, get_version
+from crucible.settings import Settings
+from crucible.validation.statistics.comparison import diebold_mariano
+
+
+def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
+    """Return why version ``number`` may not become champion yet, in one sentence; empty if it may.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such version.
+    """
+    if broken := broken_contract(settings, recipe):
+        return f"the topic is not what the recipe says: {broken}"
+    wanted = recipe.deploy.live_epochs
+    if not wanted:
+        return ""
+    bundle = get_version(settings, recipe.name, number).tags.get("bundle_sha256", "")
+    seen = monitor_store(settings).judged(bundle)
+    if seen < wanted:
+        return f"version {number} has {seen} of {wanted} live epochs; it goes on as a shadow"
+    champion = alias_version(settings, recipe.name, CHAMPION)
+    if champion is None or champion == number:
+        return ""
+    other = get_version(settings, recipe.name, champion).tags.get("bundle_sha256", "")
+    loss, theirs = paired(live_rows(settings, recipe), bundle, other)
+    try:
+        worse = diebold_mariano(theirs, loss, overlap=overlap_of(recipe))
+    except EvaluationError:
+        return ""  # too few common epochs to say anything against it
+    if worse.p_value < recipe.gates.alpha:
+        return (
+            f"version {number} does worse live than champion {champion} over {len(loss)} common epochs "
+            f"(p {worse.p_value:.3f})"
+        )
+    return ""
+
+
+def paired(rows: list[LiveRow], bundle: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the losses of two bundles over the prediction times that both have, in time order, shape (n,) each.
+
+    A submission counts before a shadow forecast of the same bundle.
+    """
+    found: dict[str, dict[str, float]] = {bundle: {}, other: {}}
+    for source in (SHADOW, WORKER):
+        for row in rows:
+            if row.source == source and row.bundle in found and row.loss is not None:
+                found[row.bundle][row.predicted_for] = row.loss
+    common = sorted(found[bundle].keys() & found[other].keys())
+    return (np.array([found[bundle][at] for at in common]), np.array([found[other][at] for at in common]))
