@@ -22,7 +22,7 @@ _COMMANDS = {
     "doctor": ("doctor", "Check everything, and say how to mend what is broken."),
     "status": ("status", "Every recipe at one look: bars, verdict, champion, worker, score."),
     "demo": ("demo", "Bars to scored submissions, from nothing, in one command."),
-    "up": ("up", "Run everything until Ctrl-C: Dagster, MLflow, exchange, localnet, fleet."),
+    "up": ("up", "Run everything until Ctrl-C: Dagster, MLflow, exchange, localnet, fleet, dashboard."),
     "recipe": ("recipe", "Check and show recipes."),
     "topics": ("topics", "The network's topic catalogue."),
     "bars": ("bars", "Fetch, mend, import, export and inspect bars."),

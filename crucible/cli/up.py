@@ -14,6 +14,7 @@ import click
 )
 @click.option("--dagster-port", default=3000, show_default=True, help="0 for a free one.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="0 for a free one.")
+@click.option("--dashboard-port", default=8050, show_default=True, help="0 for a free one.")
 @click.option(
     "--speed", default=60.0, show_default=True, help="How many times faster than real time a new market runs."
 )
@@ -21,8 +22,10 @@ import click
 @click.option(
     "--signal", default=0.16, show_default=True, help="Attainable correlation planted in a new market; 0 for none."
 )
-def up(home: Path | None, dagster_port: int, mlflow_port: int, speed: float, seed: int, signal: float) -> None:
-    """Run Dagster, MLflow, the practice exchange, localnet and the fleet until Ctrl-C.
+def up(
+    home: Path | None, dagster_port: int, mlflow_port: int, dashboard_port: int, speed: float, seed: int, signal: float
+) -> None:
+    """Run Dagster, MLflow, the practice exchange, localnet, the fleet, its monitor and dashboard until Ctrl-C.
 
     The market, the chain, the models and the runs continue from what is on disk.
     """
@@ -49,6 +52,9 @@ def up(home: Path | None, dagster_port: int, mlflow_port: int, speed: float, see
     with stack:
         click.echo(f"Dagster            {stack.settings.dagster_url}  (materialise, schedules, the deploy sensor)")
         click.echo(f"MLflow             {stack.settings.mlflow_url}  (runs, models; move @champion to deploy)")
+        click.echo(
+            f"dashboard          {stack.watch(dashboard_port)}  (workers, models, bars; the monitor sends alerts)"
+        )
         click.echo("Ctrl-C stops everything; `crucible up` continues from here.")
         try:
             while True:

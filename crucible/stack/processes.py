@@ -93,6 +93,13 @@ class Stack:
         for child in self.children:
             child.check()
 
+    def watch(self, dashboard_port: int = 0) -> str:
+        """Start the dashboard and the monitor, once everything that they watch is up; return the dashboard's URL."""
+        self._serve("monitor", ["monitor", "run"])
+        port = free_port(dashboard_port)
+        url: str = self._serve("dashboard", ["dashboard", "--port", str(port)])["url"]
+        return url
+
     def _start(self) -> None:
         dagster_port = free_port(self.dagster_port)
         mlflow_port = free_port(self.mlflow_port) if self.mlflow_port is not None else None

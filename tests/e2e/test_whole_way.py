@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,12 +132,15 @@ def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig)
     source = versions(settings, NAME)[0]
     client(settings).create_model_version(NAME, source.source, tags=dict(source.tags))
     first = read_actual(settings, NAME).generation
-    with running(home, pytestconfig.rootpath, "up", "--dagster-port", "0", "--mlflow-port", "0") as (process, output):
+    ports = [part for name in ("dagster", "mlflow", "dashboard") for part in (f"--{name}-port", "0")]
+    with running(home, pytestconfig.rootpath, "up", *ports) as (process, output):
         wait(lambda: "Ctrl-C stops everything" in output() or process.poll() is not None, "up to be up", 90)
         assert process.poll() is None, output()
         live = Settings.load({"CRUCIBLE_HOME": str(home)})
         wait(lambda: '"dagster_webserver_version"' in read_url(f"{live.dagster_url}/server_info"), "the Dagster UI")
         wait(lambda: "<title>MLflow</title>" in read_url(live.mlflow_url), "the MLflow UI")
+        dashboard = re.search(r"dashboard +(http://\S+)", output())[1]
+        wait(lambda: NAME in read_url(dashboard), "the dashboard")
         for step, version in enumerate((2, 1, 2), start=1):
             # what a person does in the MLflow UI, and nothing else
             client(settings).set_registered_model_alias(NAME, "champion", str(version))
