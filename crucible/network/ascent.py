@@ -7,6 +7,7 @@ import numpy as np
 from crucible.network.parameters import Parameters
 
 STEP = 0.001  # of the finite difference
+ROUNDING = 1e-13  # a change of a share that is no change
 
 
 def ascend(
@@ -89,4 +90,4 @@ def _with_minimum_stake(old: np.ndarray, new: np.ndarray, share: np.ndarray, lea
     """Return coefficients (m,) that go from ``old`` to ``new`` only as far as keeps the minimum share of the stake."""
     before = np.vecdot(old, share)
     gained = np.vecdot(new, share) - before
-    return old + (new - old) * ((least - before) / gained) if gained else old
+    return old + (new - old) * ((least - before) / gained) if abs(gained) > ROUNDING else old

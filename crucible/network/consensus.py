@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from crucible.errors import MechanismError
-from crucible.network.ascent import STEP, ascend
+from crucible.network.ascent import ROUNDING, STEP, ascend
 from crucible.network.masks import every, has_nan, some
 from crucible.network.parameters import Parameters
 
@@ -66,7 +66,7 @@ class Consensus:
 
     The gradient is a difference over :data:`STEP`, which magnifies rounding a thousandfold in each iteration; so the
     numbers of a single scenario are held in the machine's extended precision where it has one. Batches are not, for
-    speed: their coefficients are then good to about 1e-7.
+    speed: their coefficients are then good to about 1e-7 in most epochs, and to 1e-4 where an ascent ends in a corner.
 
     Parameters
     ----------
@@ -241,5 +241,7 @@ def _with_minimum_stake(old: np.ndarray, new: np.ndarray, share: np.ndarray, par
         return new
     before = np.vecdot(old, share)
     gained = after - before
-    way = np.where(gained == 0, 0.0, (params.min_stake_fraction - before) / np.where(gained == 0, 1.0, gained))
+    # the chain counts in 34 digits and stays where it is if nothing is gained; here that may look like 1e-17
+    none = np.abs(gained) < ROUNDING
+    way = np.where(none, 0.0, (params.min_stake_fraction - before) / np.where(none, 1.0, gained))
     return np.where(low[..., None], old + (new - old) * way[..., None], new)
