@@ -119,8 +119,12 @@ class Record:
 def names(settings: Settings) -> list[str]:
     """Return every recipe that has a file or a deployment, sorted."""
     found = {path.stem for path in settings.recipes.glob("*.toml")}
-    found |= {path.stem for path in (settings.fleet / "desired").glob("*.json")}
+    found |= set(_deployed(settings))
     return sorted(name for name in found if NAME.match(name))
+
+
+def _deployed(settings: Settings) -> list[str]:
+    return [path.stem for path in (settings.fleet / "desired").glob("*.json")]
 
 
 def worker(settings: Settings, name: str) -> Worker:

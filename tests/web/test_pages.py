@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import re
 import sqlite3
 import time
-from datetime import timedelta
 
 import pytest
 from asgi_calls import ask
-from web_world import ADDRESS, EPOCH, deployment, make_home, report, write_journal
+from web_world import ADDRESS, EPOCH, make_home, report, write_journal
 
 from crucible.clock import SystemClock
 from crucible.errors import StoreError
@@ -19,7 +19,7 @@ from crucible.web import sources
 from crucible.web.access import Access
 from crucible.web.app import create_app
 from crucible.web.monitor_files import alerts_file, monitor_database
-from crucible.worker.deployment import journal_path, write_desired
+from crucible.worker.deployment import journal_path
 
 
 @pytest.fixture
@@ -82,30 +82,34 @@ def test_a_nonce_is_shown_down_to_a_transaction_that_cannot_be_taken_apart(app):
     assert get(app, "/workers/worker_00/nonces/1013").status == 404
 
 
-def test_a_real_transaction_is_told_in_words(tmp_path):
-    from crucible.chain.transaction import inference, sign
-    from crucible.chain.wallet import Wallet, new_mnemonic
+def test_a_real_transaction_is_told_in_words(home):
+    from allora_sdk.rpc_client.protos.cosmos.base.v1beta1 import Coin
+    from allora_sdk.rpc_client.protos.cosmos.tx.v1beta1 import AuthInfo, Fee, SignerInfo, TxBody, TxRaw
+    from allora_sdk.rpc_client.protos.emissions import v3
+    from allora_sdk.rpc_client.protos.emissions import v10 as e
+    from allora_sdk.rpc_client.protos.google.protobuf import Any
 
-    wallet = Wallet(new_mnemonic())
-    message = inference(wallet, 77, 1000, 95000.5)
-    signed = sign(
-        message, wallet, chain_id="allora-testnet-1", number=3, sequence=7, gas=150_000, fee=1234, timeout_height=1008
+    value = e.InputLabeledValue(label="y", value="95000.5")
+    inference = e.InputInference(topic_id=77, block_height=9000, inferer=ADDRESS, value="0", values=[value])
+    bundle = e.InputWorkerDataBundle(
+        worker=ADDRESS, nonce=v3.Nonce(block_height=9000), topic_id=77,
+        inference_forecasts_bundle=e.InputInferenceForecastBundle(inference=inference),
+    )  # fmt: skip
+    request = e.InsertWorkerPayloadRequest(sender=ADDRESS, worker_data_bundle=bundle)
+    message = Any("/emissions.v10.InsertWorkerPayloadRequest", bytes(request))
+    fee = Fee(amount=[Coin("uallo", "1234")], gas_limit=150_000)
+    content = bytes(
+        TxRaw(
+            body_bytes=bytes(TxBody(messages=[message], timeout_height=9008)),
+            auth_info_bytes=bytes(AuthInfo(signer_infos=[SignerInfo(sequence=7)], fee=fee)),
+            signatures=[b"s" * 64],
+        )
     )
-    settings = Settings(home=tmp_path, recipes=tmp_path)
-    write_journal(
-        journal_path(settings, "one"), "well", 1, SystemClock().now() - timedelta(days=1), content=signed.content
-    )
-    write_desired(settings, deployment("one", SystemClock().now()))
-    text = get(create_app(lambda: settings, Access()), "/workers/one/nonces/1000").text
-    for words in (
-        signed.hash,
-        "InsertWorkerPayloadRequest",
-        "1234 uallo",
-        "150,000",
-        "95000.5",
-        "1008",
-        wallet.address,
-    ):
+    path = journal_path(home, "worker_00")
+    write_journal(path, "well", 1, SystemClock().now() + 10 * EPOCH, content=content, first=9000)
+    text = get(create_app(lambda: home, Access()), "/workers/worker_00/nonces/9000").text
+    digest = hashlib.sha256(content).hexdigest().upper()
+    for words in (digest, "InsertWorkerPayloadRequest", "1234 uallo", "150,000", "95000.5", ">9008<", ADDRESS):
         assert words in text, words
     assert "which is not the one above" not in text
 
@@ -232,8 +236,9 @@ def test_the_journal_of_a_wallet_is_seen_through_the_link_of_its_recipe(tmp_path
     link.rename(shared)
     link.symlink_to(shared.name)
     with sqlite3.connect(shared) as connection:
-        connection.execute("ALTER TABLE submission ADD COLUMN recipe TEXT")
-        connection.execute("ALTER TABLE submission ADD COLUMN reason_code TEXT")
+        there = {row[1] for row in connection.execute("PRAGMA table_info(submission)")}
+        for column in {"recipe", "reason_code"} - there:
+            connection.execute(f"ALTER TABLE submission ADD COLUMN {column} TEXT")
         connection.execute("UPDATE submission SET recipe = 'another'")
         connection.execute("UPDATE submission SET recipe = 'worker_00', reason_code = 'late' WHERE nonce = 1012")
     connection.close()
