@@ -62,7 +62,7 @@ class WalletWorker:
     may_sign : callable
         ``may_sign(address, topic_id)``: whether this host holds the lease; asked before every signature.
     forecast : ForecastModel, optional
-        What deployments with the role ``forecaster`` forecast with.
+        What deployments with the role ``forecaster`` forecast with; the network room's forecaster by default.
     """
 
     def __init__(
