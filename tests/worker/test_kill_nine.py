@@ -139,7 +139,7 @@ def live(mother, log: Path, generator) -> None:
     if generator.random() < 0.4:
         time.sleep(generator.uniform(0.02, 0.7))
     else:
-        deadline, wanted = time.monotonic() + 2, records(log) + generator.randint(1, 4)
+        deadline, wanted = time.monotonic() + 0.8, records(log) + generator.randint(1, 4)
         while records(log) < wanted and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(generator.uniform(0, 0.02))
