@@ -15,17 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
+from crucible.deploy_settings import DeploySection
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
 from crucible.model_settings import (
@@ -230,47 +222,6 @@ class GateSection(Section):
     block: int = Field(ge=2)
     operation: OperationSection = OperationSection()
     marginal: Literal["report", "require"] = "report"
-
-
-RUNGS = ("champion", "previous", "linear", "drift", "zero", "network", "abstain")
-"""What may answer in place of a champion that cannot; see ``docs/reference/worker.md``."""
-
-
-class DeploySection(Section):
-    """Who submits, and when to retrain (cron, UTC).
-
-    ``fallback`` is the ladder of what answers, the first that can; ``distance`` how many spreads a value may lie from
-    the network's last inference.
-    A challenger becomes champion only after ``live_epochs`` epochs as a shadow, predicted live and not submitted.
-    """
-
-    wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    retrain: str
-    max_staleness: Duration
-    fallback: tuple[str, ...] = ("champion", "previous")
-    distance: float = Field(default=25.0, gt=0)
-    live_epochs: int = Field(default=0, ge=0)
-
-    @field_validator("fallback")
-    @classmethod
-    def _known_rungs(cls, rungs: tuple[str, ...]) -> tuple[str, ...]:
-        for rung in rungs:
-            if rung not in RUNGS:
-                near = difflib.get_close_matches(rung, RUNGS, n=1, cutoff=0.3)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(RUNGS)}"
-                raise ValueError(f"{rung!r} is no rung of the ladder; {hint}")
-        if not rungs or rungs[0] != "champion" or len(set(rungs)) != len(rungs):
-            raise ValueError("the ladder begins with 'champion' and names each rung once")
-        if "abstain" in rungs[:-1]:
-            raise ValueError("'abstain' can only be the last rung")
-        return rungs
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # recipes that say nothing of an optional key keep the identity that they had before there was one
-        values: dict[str, Any] = serialize(self)
-        optional = {name: item.default for name, item in type(self).model_fields.items() if not item.is_required()}
-        return {name: value for name, value in values.items() if getattr(self, name) != optional.get(name, ...)}
 
 
 class Recipe(Section):

@@ -32,7 +32,7 @@ class AccountInfo:
 
 @dataclass(frozen=True)
 class Inclusion:
-    """A transaction in a block; ``code`` 0 is success; ``fee`` in uallo, 0 where the node does not tell."""
+    """A transaction in a block; ``code`` 0 is success."""
 
     height: int
     code: int
@@ -57,6 +57,14 @@ class NetworkInference:
     without: dict[str, float] = field(default_factory=dict)
     without_forecaster: dict[str, float] = field(default_factory=dict)
     with_only: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkLosses:
+    """Log10 losses of one epoch: of the combined network, and of each inferer."""
+
+    combined: float
+    inferers: dict[str, float]
 
 
 def number(text: object, what: str) -> float:

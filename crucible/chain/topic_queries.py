@@ -6,7 +6,16 @@ from typing import Any
 
 from grpclib import GRPCError, Status
 
-from crucible.chain.answers import NetworkInference, TopicInfo, attributed, network_inference, number, topic_info, whole
+from crucible.chain.answers import (
+    NetworkInference,
+    NetworkLosses,
+    TopicInfo,
+    attributed,
+    network_inference,
+    number,
+    topic_info,
+    whole,
+)
 from crucible.chain.protos import e
 from crucible.errors import ChainError
 
@@ -83,12 +92,15 @@ class TopicQueries:
             found = await self._ask("get_network_inferences_at_block", request)
         return network_inference(found.network_inferences) if found else None
 
-    async def losses(self, topic_id: int, nonce: int) -> dict[str, float] | None:
-        """Return the network's log10 losses of the inferers for ``nonce``, or ``None`` while there are none."""
+    async def losses(self, topic_id: int, nonce: int) -> NetworkLosses | None:
+        """Return the network's losses for ``nonce``, or ``None`` while there are none."""
         request = e.GetNetworkLossBundleAtBlockRequest(topic_id=topic_id, block_height=nonce)
         found = await self._ask("get_network_loss_bundle_at_block", request)
         bundle = found.loss_bundle if found else None
-        return attributed(bundle.inferer_values, "the loss") if bundle else None
+        if bundle is None:
+            return None
+        combined = number(bundle.combined_value, "the network's loss")
+        return NetworkLosses(combined, attributed(bundle.inferer_values, "the loss"))
 
     async def score(self, topic_id: int, nonce: int, address: str, *, role: str = "inferer") -> float | None:
         """Return the score of ``address`` in a role for ``nonce``, or ``None`` as long as there is none."""

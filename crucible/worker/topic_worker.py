@@ -339,7 +339,9 @@ def _role_of(deployment: Deployment, shared: Shared) -> Role:
         case "forecaster" if shared.forecast is not None:
             return Forecaster(shared.forecast)
         case "forecaster":
-            raise ProcessError(f"There is no model that forecasts losses for {deployment.recipe}.")
+            from crucible.worker.roles.network_forecaster import LearningForecast  # numpy, which no inferer needs here
+
+            return Forecaster(LearningForecast())
         case other:
             raise ProcessError(f"{deployment.recipe} is deployed as {other!r}; there are inferer, forecaster, reputer.")
 

@@ -27,7 +27,6 @@ from crucible.worker.metrics import Metrics, MetricsServer
 from crucible.worker.pool import ModelPool
 from crucible.worker.reporter import Reporter
 from crucible.worker.roles.forecaster import ForecastModel
-from crucible.worker.roles.learned_forecast import LearnedForecast
 from crucible.worker.topic_worker import Shared, TopicWorker
 from crucible.worker.wallet_pins import pin_wallet
 
@@ -63,7 +62,7 @@ class WalletWorker:
     fee : FeePolicy, optional
         What may be paid; by default what the settings say.
     forecast : ForecastModel, optional
-        What deployments with the role ``forecaster`` forecast with; by default what they learn from past losses.
+        What deployments with the role ``forecaster`` forecast with; the network room's forecaster by default.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class WalletWorker:
         self._wallet = wallet
         self._recipe = recipe
         self._fee = fee or parse_fee(settings.fee)
-        self._forecast = forecast or LearnedForecast()
+        self._forecast = forecast
         self._stop = asyncio.Event()
         self._tasks: dict[tuple[str, int, str], _Task] = {}
         self._reporter = Reporter(settings)

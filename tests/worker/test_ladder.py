@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crucible.chain.answers import NetworkInference, TopicInfo
+from crucible.deploy_settings import RUNGS
 from crucible.errors import ChainError, CrucibleError, RecipeError, Withheld
-from crucible.recipe import RUNGS, parse_recipe
+from crucible.recipe import parse_recipe
 from crucible.worker.deployment import Deployment
 from crucible.worker.ladder import Ladder
 from crucible.worker.metrics import METRICS, SECONDS, Metrics, MetricsServer

@@ -11,9 +11,9 @@ from worker_desk import MISMATCH, Steady, run_scene
 from crucible.chain.error_table import ERROR_TABLE
 from crucible.chain.fees import FeePolicy
 from crucible.chain.wallet import Wallet, new_mnemonic
+from crucible.deploy_settings import RUNGS
 from crucible.errors import BundleError, GapError, NodeUnreachable, SourceError, StaleError, Withheld
 from crucible.localnet.abci import Refusal
-from crucible.recipe import RUNGS
 from crucible.worker.journal import FOLLOWS, TERMINAL
 from crucible.worker.metrics import METRICS
 from crucible.worker.reasons import REASONS, Reason

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from worker_desk import SPEC, Desk, run_scene
 from worker_world import stop
 
-from crucible.chain.answers import NetworkInference
+from crucible.chain.answers import NetworkInference, NetworkLosses
 from crucible.chain.fees import FeePolicy
 from crucible.chain.payloads import add_stake, losses, registration
 from crucible.chain.transaction import sign, unsigned
@@ -24,6 +24,7 @@ from crucible.worker.journal import read_journal
 from crucible.worker.journal_file import wallet_journal
 from crucible.worker.reasons import Reason
 from crucible.worker.roles.forecaster import Epoch, Forecaster
+from crucible.worker.roles.network_forecaster import LearningForecast
 from crucible.worker.roles.reputer import Reputer, flat, unflat
 
 
@@ -92,7 +93,7 @@ async def one_epoch(desk, value_of=100.0):
 def test_losses_are_taken_and_make_a_history_that_is_forecast_from(tmp_path, wallet):
     async def scene(desk):
         await one_epoch(desk)
-        assert await desk.client.losses(77, 12) == {desk.wallet.address: -2.5e-7}
+        assert await desk.client.losses(77, 12) == NetworkLosses(-2.5e-7, {desk.wallet.address: -2.5e-7})
         model = Mean()
         forecaster = Forecaster(model)
         answer = await forecaster.answer(desk.client, topic(), 36)
@@ -123,6 +124,22 @@ def test_losses_are_taken_and_make_a_history_that_is_forecast_from(tmp_path, wal
             await Forecaster(model).answer(desk.client, topic(), 24)
 
     run_scene(scene, tmp_path, wallet)
+
+
+def test_the_forecaster_learns_who_does_well():
+    import numpy as np
+
+    generator = np.random.default_rng(2)
+    history, model = [], LearningForecast()
+    for nonce in range(12, 12 * 60, 12):
+        inferers = {name: float(generator.normal()) for name in ("good", "bad", "usual")}
+        losses = {"good": -3.0, "bad": 1.0, "usual": -1.0}
+        found = {name: loss + 0.1 * float(generator.normal()) for name, loss in losses.items()}
+        history.append(Epoch(nonce, NetworkInference(nonce, 0.0, 0.0, inferers), found, -2.0))
+    for length in range(20, len(history) + 1):  # as a worker calls it: the newest 24 epochs, again and again
+        forecast = model.forecast(history[max(length - 24, 0) : length])
+    assert sorted(forecast, key=forecast.get) == ["good", "usual", "bad"]
+    assert all(map(math.isfinite, forecast.values()))
 
 
 def test_a_stake_below_the_minimum_is_filled_up(tmp_path, wallet):

@@ -252,7 +252,7 @@ def test_nothing_is_sent_when_the_disk_is_full(play):
 
 def test_no_fault_and_no_crash_at_any_await_makes_a_second_payload(play):
     """Epochs of random faults, with the submitter abandoned at random awaits and started anew."""
-    epochs = 1000 if os.environ.get("CRUCIBLE_PROVE") else 60
+    epochs = 1000 if os.environ.get("CRUCIBLE_PROVE") else 40
     generator = random.Random(11)
     faults = (
         lambda desk: setattr(desk.core.faults, "lose_responses", generator.randint(1, 2)),

@@ -34,11 +34,14 @@ class Epoch:
         What the network answered, and each inferer.
     losses : mapping of str to float
         Log10 loss of each inferer.
+    network_loss : float
+        Log10 loss of the combined network.
     """
 
     nonce: int
     network: NetworkInference
     losses: Mapping[str, float]
+    network_loss: float
 
 
 class ForecastModel(Protocol):
@@ -93,7 +96,7 @@ class Forecaster:
             losses = await client.losses(topic.id, past)
             network = await client.network(topic.id, past) if losses else None
             if losses and network:
-                self._known[past] = Epoch(past, network, losses)
+                self._known[past] = Epoch(past, network, losses.inferers, losses.combined)
         self._known = {past: self._known[past] for past in sorted(self._known)[-_EPOCHS:]}
         return list(self._known.values())
 
