@@ -72,3 +72,14 @@ def make_bars() -> Callable[..., pa.Table]:
         return table.take(pa.array(keep))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store to be copied: its 65 tables take seconds to make."""
+    from crucible.registry.store import client
+    from crucible.settings import Settings
+
+    settings = Settings(home=tmp_path_factory.mktemp("template"), recipes=ROOT / "recipes")
+    client(settings)
+    return settings.mlruns / "mlflow.db"

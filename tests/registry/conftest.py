@@ -1,4 +1,4 @@
-"""An empty MLflow store per test, copied from one that is created once: its 65 tables take seconds to make."""
+"""An empty MLflow store per test, and what is put into it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,11 @@ import pytest
 from crucible.models.bundle import Bundle, Training, write_bundle
 from crucible.models.candidates import build_model
 from crucible.recipe import Recipe
-from crucible.registry.store import client
 from crucible.registry.tracking import CandidateRun, EvaluationRun
 from crucible.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-@pytest.fixture(scope="session")
-def template_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("template")
-    settings = Settings(home=home, recipes=ROOT / "recipes")
-    client(settings)
-    return settings.mlruns / "mlflow.db"
 
 
 @pytest.fixture
