@@ -27,6 +27,7 @@ _COMMANDS = {
     "sql": ("sql", "Query every stored dataset with DuckDB."),
     "wallet": ("wallet", "Create and list encrypted wallets."),
     "fleet": ("fleet", "Run and watch the workers."),
+    "dashboard": ("dashboard", "Watch workers, models, bars and logs in a browser."),
     "worker": ("worker", "Run one worker (the fleet starts these)."),
     "practice": ("practice", "Serve a simulated or replayed exchange on loopback."),
     "network": ("network", "The network's topic mechanism: check it against vectors."),

@@ -20,7 +20,7 @@ def test_every_command_has_help_with_what_it_does_and_an_example_runs(pytestconf
     listed = CliRunner().invoke(crucible, ["--help"])
     assert listed.exit_code == 0
     names = re.findall(r"^  ([a-z]+) ", listed.output[listed.output.index("Commands:") :], re.M)
-    assert len(names) == 17
+    assert len(names) == 18
     for name in names:
         shown = CliRunner().invoke(crucible, [name, "--help"])
         assert shown.exit_code == 0, shown.output

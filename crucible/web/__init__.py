@@ -1,0 +1,1 @@
+"""The dashboard: server-rendered pages over what the other rooms keep on disk; see :mod:`crucible.web.app`."""
