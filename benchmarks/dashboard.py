@@ -67,8 +67,12 @@ async def _measure(settings: Settings, repeats: int) -> dict[str, Any]:
             took.append(time.perf_counter() - started)
             used.append(time.process_time() - before)
         assert answer.status == 200, answer.body[:500]
+        started = time.perf_counter()
+        await ask(app, path)
+        unchanged = time.perf_counter() - started
         pages[name] = {
             "first_seconds": round(cold, 4),
+            "unchanged_seconds": round(unchanged, 4),
             "seconds": round(statistics.median(took), 4),
             "cpu_seconds": round(statistics.median(used), 4),  # on a shared machine the other is the neighbours' too
             "bytes": len(answer.body),

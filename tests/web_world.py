@@ -21,18 +21,22 @@ ADDRESS = "allo1ex78ahghjzye7dpz79mah7zvcq8hjpss35tq2a"
 KINDS = ("well", "well", "well", "gappy", "well", "silent")
 
 
-def make_home(home: Path, workers: int, epochs: int) -> Settings:
-    """Make a home; each kind of journal is written once and copied, because every step is fsynced."""
+def make_home(home: Path, workers: int, epochs: int, known: dict[str, Path] | None = None) -> Settings:
+    """Make a home; each kind of journal is written once and copied, because every step is fsynced.
+
+    ``known`` keeps journals by kind from one home to the next.
+    """
     settings = Settings(home=home, recipes=home / "recipes")
     now = SystemClock().now()
     text = (ROOT / "recipes" / "btc_usd_5min.toml").read_text()
     settings.recipes.mkdir(parents=True)
-    written: dict[str, Path] = {}
+    written = {} if known is None else known
     for index in range(workers):
         name, kind = f"worker_{index:02d}", KINDS[index % len(KINDS)]
         (settings.recipes / f"{name}.toml").write_text(text.replace('"btc_usd_5min"', f'"{name}"', 1))
         path = journal_path(settings, name)
         if kind in written:
+            path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(written[kind], path)
         else:
             write_journal(path, kind, epochs, now)

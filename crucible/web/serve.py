@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,8 @@ from crucible.web.app import create_app
 LEAST_TOKEN = 16
 """Characters that a token must have."""
 
+_LOG = logging.getLogger(__name__)
+_LOOK_SECONDS = 1.0  # so that a page meets only those journals unread that changed a moment ago
 _STREAMS_SECONDS = 2  # how long open pages are waited for at the end
 
 
@@ -153,13 +157,23 @@ def _tell(url: str, ready_file: Path | None, announce: Callable[[str], None]) ->
 
 
 def _warm(app: FastAPI) -> None:
-    """Import MLflow before the first model page is asked for: that takes seconds."""
-    try:
-        settings = app.state.site.load()
-        for name in sources.names(settings)[:1]:
-            model_sources.known_versions(settings, name)
-    except CrucibleError as error:
-        logging.getLogger(__name__).warning("%s", error)
+    """Import MLflow before the first model page is asked for, and read what has changed before a page needs it."""
+    site, stopping = app.state.site, app.state.stopping
+    imported = False
+    while not stopping.is_set():
+        try:
+            settings = site.load()
+            names = sources.names(settings)
+            if names and not imported:
+                imported = True
+                model_sources.known_versions(settings, names[0])
+        except CrucibleError as error:
+            names = []
+            _LOG.debug("%s", error)  # the pages tell it
+        for name in names:
+            with contextlib.suppress(CrucibleError):  # as above
+                sources.summary(settings, name)
+        time.sleep(_LOOK_SECONDS)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ from crucible.recipe import Recipe, find_recipe
 from crucible.settings import Settings
 from crucible.web.remembered import Remembered, database_stamp, stamp_of
 from crucible.web.values import instant
-from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired
+from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired, read_wanted
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,99}$")
 """What a recipe can be called; nothing else ever becomes part of a path."""
@@ -124,7 +124,7 @@ def names(settings: Settings) -> list[str]:
 
 
 def _deployed(settings: Settings) -> list[str]:
-    return [path.stem for path in (settings.fleet / "desired").glob("*.json")]
+    return [item.deployment.recipe for item in read_wanted(settings)]
 
 
 def worker(settings: Settings, name: str) -> Worker:

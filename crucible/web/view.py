@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse
 from crucible.settings import Settings
 from crucible.web import charts, values
 from crucible.web.access import Access, Session
+from crucible.web.logs import hidden
 
 STATIC = {"style.css": "text/css; charset=utf-8", "live.js": "text/javascript; charset=utf-8"}
 """The files that pages refer to, and their types."""
@@ -102,7 +103,7 @@ def _environment() -> Environment:
 
 
 def _squeeze(text: object, length: int = 160) -> str:
-    whole = str(text)
+    whole = hidden(str(text))  # a message may quote what it failed with
     return whole if len(whole) <= length else f"{whole[: length - 1]}…"
 
 

@@ -1,27 +1,22 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
-from web_world import make_home, report
+from web_world import make_home
 
 from crucible.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def template_home(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("template") / "home"
-    make_home(folder, 6, 40)
-    return folder
+def journals(tmp_path_factory) -> dict[str, Path]:
+    """A journal of each kind, forty epochs long, to be copied."""
+    known: dict[str, Path] = {}
+    make_home(tmp_path_factory.mktemp("journals") / "home", 6, 40, known)
+    return known
 
 
 @pytest.fixture
-def home(template_home, tmp_path) -> Settings:
-    """Six workers with forty epochs each, all alive, in a folder of its own."""
-    folder = tmp_path / "home"
-    shutil.copytree(template_home, folder)
-    settings = Settings(home=folder, recipes=folder / "recipes")
-    for recipe in settings.recipes.glob("*.toml"):
-        report(settings, recipe.stem)
-    return settings
+def home(journals, tmp_path) -> Settings:
+    """Six workers with forty epochs each, all alive."""
+    return make_home(tmp_path / "home", 6, 40, journals)

@@ -33,6 +33,8 @@ def get(app, path, **options):
 
 def test_the_fleet_page_shows_the_most_urgent_first_and_says_why(app, home):
     report(home, "worker_02", state="failed", message="The wallet has 0 uallo.")
+    report(home, "worker_04", message="postgresql://me:hunter22@db refuses")
+    assert "hunter22" not in get(app, "/workers/worker_04").text
     text = get(app, "/").text
     order = re.findall(r'<th scope="row"><a href="/workers/(\w+)">', text)
     assert sorted(order) == [f"worker_{index:02d}" for index in range(6)]
