@@ -64,7 +64,7 @@ def test_what_the_image_runs_needs_nothing_of_the_laboratory(tmp_path):
 import sys
 for name in "dagster mlflow pandas great_expectations matplotlib optuna arch distributed sqlalchemy".split():
     sys.modules[name] = None  # an import of it fails
-import crucible.worker.runtime, crucible.worker.fleet, crucible.worker.roll_back
+import crucible.worker.wallet_worker, crucible.worker.fleet, crucible.worker.roll_back
 from crucible.cli import main
 main(["workers", "ls"])
 """
