@@ -47,8 +47,8 @@ docs: $(STAMP) ## The docs site, into site/, offline
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "site/index.html"
 
-test: $(STAMP) ## The whole suite, offline
-	$(BIN)/pytest
+test: $(STAMP) ## The whole suite, offline; test files run side by side
+	$(BIN)/pytest -n auto --dist loadfile
 
 prove: $(STAMP) ## Long suites: many kills, many seeds
 	CRUCIBLE_PROVE=1 $(BIN)/pytest --timeout 1800
