@@ -48,7 +48,7 @@ docs: $(STAMP) ## The docs site, into site/, offline
 	@echo "site/index.html"
 
 test: $(STAMP) ## The whole suite, offline; test files run side by side
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 prove: $(STAMP) ## Long suites: many kills, many seeds
 	CRUCIBLE_PROVE=1 $(BIN)/pytest --timeout 1800

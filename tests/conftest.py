@@ -21,6 +21,16 @@ settings.load_profile("crucible")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+_LONGEST = ("e2e", "documents", "worker", "pipelines", "validation", "web")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the rooms whose files take minutes, so that no core waits for another one's last file."""
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], len(order)))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     folder = Path(os.environ.get("CRUCIBLE_SHARED", ROOT / ".." / "shared")).resolve()

@@ -24,6 +24,7 @@ from crucible.worker.journal import read_journal
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 NAME = "btc_usd_5min"
+PROMPT = 9.0  # seconds to end everything; three to five where other tests leave a core free
 # a shell shows 130 for both; CPython ends by the signal itself when it interrupted an exec, as dataclasses use
 INTERRUPTED = (130, -signal.SIGINT)
 
@@ -164,7 +165,7 @@ def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=10)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < PROMPT
         assert processes_of(home) == []
     rows = read_journal(journal_path(settings, NAME))
     assert len({(row.nonce, row.address) for row in rows}) == len(rows)
@@ -178,7 +179,7 @@ def test_ctrl_c_while_starting_leaves_nothing(after, tmp_path, pytestconfig):
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         code = process.wait(timeout=10)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < PROMPT
         assert code in INTERRUPTED, output()
         assert "Traceback" not in output()
         assert processes_of(home) == []

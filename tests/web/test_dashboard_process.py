@@ -165,7 +165,7 @@ class Browser:
         self.process.wait()
 
 
-def wait(condition, seconds: float = 30.0):
+def wait(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

@@ -206,7 +206,7 @@ def test_a_reputer_reports_losses_by_its_own_bars(world):
         params={"symbol": "BTCUSDT", "interval": "5m", "startTime": str(int(nonce.time * 1000)), "limit": "1"},
     )  # fmt: skip
     truth = float(answer.json()[0][4])  # the close of the bar that opened with the epoch
-    for name, value in {"combined": nonce.combined, "naive": nonce.combined, **named(nonce)}.items():
+    for name, value in {"combined": nonce.combined, "naive": float(nonce.network["naive"]), **named(nonce)}.items():
         assert ours[name] == pytest.approx(math.log10((value - truth) ** 2), abs=1e-6), name
 
 

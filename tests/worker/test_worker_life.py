@@ -70,7 +70,7 @@ def test_funded_registered_submitting_scored_and_swapped(world):
     assert [item["state"] for item in rows if item["nonce"] == row.nonce] == ["scored"]
     assert all(item["tx_hash"] for item in rows if item["state"] == "scored")
     # no secret in what the worker logged
-    log = (world.settings.fleet / "logs" / f"{world.recipe.name}.log").read_text()
+    log = (world.settings.fleet / "logs" / "test.log").read_text()
     assert f"nonce {row.nonce} scored" in log
     assert (world.settings.keystore / ".passphrase").read_text().strip() not in log + output
     _one_payload_per_nonce(world, actual.address)
