@@ -187,7 +187,9 @@ class Home:
         core, broadcast = self.node.core, self.node.core.broadcast
         core.listeners.append(lambda height, _: self._opened.__setitem__(height, time.monotonic()))
 
-        def watched(content: bytes) -> Any:
+        def watched(content: bytes, *, house: bool = False) -> Any:
+            if house:
+                return broadcast(content, house=True)
             transaction = decode(content)
             if (signer := address_of(transaction.public)) in self._refused:
                 self._refused.discard(signer)
