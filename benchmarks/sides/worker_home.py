@@ -141,7 +141,7 @@ class Home:
 
     def sdk(self, wanted: int) -> Side:
         """Start the SDK's own worker with a constant answer."""
-        script = ROOT / "tests" / "localnet" / "sdk_worker.py"
+        script = ROOT / "benchmarks" / "sides" / "sdk_inferer.py"
         known = set(self._attempts)
         command = [sys.executable, str(script), self.node.grpc_url, self.node.websocket_url, self.node.faucet_url, "77",
                    str(wanted)]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from grpclib import GRPCError, Status
@@ -20,7 +21,7 @@ from crucible.chain.protos import e
 from crucible.errors import ChainError
 
 
-class TopicQueries:
+class TopicQueries(ABC):
     """The queries about topics; :class:`~crucible.chain.client.ChainClient` is one of these."""
 
     async def topic(self, topic_id: int) -> TopicInfo:
@@ -147,8 +148,9 @@ class TopicQueries:
         """Return the answer, or ``None`` where the node has nothing."""
         return await self._call("emissions", method, request, missing=None)
 
+    @abstractmethod
     async def _call(self, service: str, method: str, request: Any, **missing: None) -> Any:
-        raise NotImplementedError
+        """Ask a node; with ``missing=None`` a NOT_FOUND answer is ``None``."""
 
 
 def nothing_there(error: GRPCError) -> bool:

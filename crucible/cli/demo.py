@@ -71,10 +71,12 @@ def _summarise(console: Console, outcome: Outcome, stack: Stack) -> None:
     verdict = outcome.verdict
     console.rule("summary")
     gates = Table(
-        "gate", "passed", "what was found", title=f"verdict on {verdict['candidate']}, grade {verdict['grade']}"
+        "gate", "outcome", "what was found", title=f"verdict on {verdict['candidate']}, grade {verdict['grade']}"
     )
     for gate in verdict["gates"]:
-        gates.add_row(gate["name"], "yes" if gate["passed"] else "[red]NO[/]", gate["sentence"])
+        gates.add_row(
+            gate["name"], gate["outcome"] if gate["passed"] else f"[red]{gate['outcome'].upper()}[/]", gate["sentence"]
+        )
     console.print(gates)
     submissions = Table("nonce", "state", "submitted", "block", "score", "transaction", title="submissions")
     for row in outcome.rows:
