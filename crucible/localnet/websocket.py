@@ -31,7 +31,10 @@ class WebsocketFace:
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Handle one client."""
         socket = web.WebSocketResponse(heartbeat=30, max_msg_size=_LARGEST_CALL)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionResetError:
+            raise web.HTTPBadRequest(reason="the client left while the connection was made") from None
         self._sockets[socket] = {}
         try:
             async for message in socket:
