@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from crucible.localnet.keys import GENESIS_VALIDATOR
 from crucible.localnet.node import Node
 from crucible.localnet.topic import TopicSpec
 
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -105,6 +107,7 @@ class EmbeddedLocalnet:
             self.node.after_block.append(self._house.after_block)
         if self.node.block_seconds:
             self._blocks = asyncio.create_task(self.node.run())
+            self._blocks.add_done_callback(_tell_of_failure)
 
     async def _stop(self) -> None:
         if self._blocks:
@@ -120,3 +123,9 @@ class EmbeddedLocalnet:
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+
+def _tell_of_failure(blocks: asyncio.Task[None]) -> None:
+    # a chain that stands still without a word looks like any other fault
+    if not blocks.cancelled() and (error := blocks.exception()):
+        _LOG.critical("localnet makes no more blocks", exc_info=error)
