@@ -121,7 +121,7 @@ def deployed_recipes(settings: Settings) -> list[Recipe]:
             recipe = load_recipe(path)
         except RecipeError:
             continue
-        if getattr(recipe.topic, settings.network) is not None and deployment_of(settings, recipe.name) is not None:
+        if recipe.answers(settings.network) and deployment_of(settings, recipe.name) is not None:
             found.append(recipe)
     return found
 
