@@ -86,6 +86,14 @@ def test_every_biased_feature_is_caught(bars, name):
         assert "computed again" in {leak.when for leak in leaks}
 
 
+def test_prices_and_volumes_are_perturbed_cut_off_and_thinned_out(bars):
+    # most leaks show in any of these; each is there for the one that shows in it alone
+    means = (BIASED["whole_mean"], declared("whole_volume", "volume / avg(volume) OVER ()"))
+    leaks = find_leaks(bars, compile_plan(FeatureSet("means", 1, means), 1), FIVE, cuts=1)
+    every = {"perturbed", "cut off", "thinned out"}
+    assert {(leak.feature, leak.when) for leak in leaks} == {(item.name, when) for item in means for when in every}
+
+
 def test_the_library_sees_no_future(bars):
     assert find_leaks(bars, compile_plan(WIDE, 2), FIVE, cuts=3) == []
 
