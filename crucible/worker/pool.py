@@ -1,7 +1,9 @@
 """The processes that predict, as the process that signs sees them: asked with a deadline, replaced when they fail.
 
-One process serves all deployments of a wallet. A deployment whose prediction hung or crashed it is served by a process
-of its own from then on, so that it cannot do so to its neighbours again.
+One process serves all deployments of a wallet. A deployment whose prediction hung or crashed it is served by one of its
+own from then on, so that it cannot do so to its neighbours again. On a machine that is merely too slow everything seems
+to hang: processes of one's own are few, and one that fails again and again is replaced ever later, so that starting
+processes does not become the load.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from crucible.worker.reasons import Reason
 _LOG = logging.getLogger(__name__)
 _LOAD_SECONDS = 60.0
 _LARGEST_LINE = 1 << 20
-_START_PAUSE = 1.0
+_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # before a process is replaced, by failures since its last answer
+_MOST_OWN = 3  # processes that serve one deployment each
 _LEAN = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # one row at a time
 
 
@@ -60,6 +63,7 @@ class _Process:
         self.loads: dict[tuple[str, str], dict[str, Any]] = {}
         self.restarts = 0
         self.killed = False
+        self._failures = 0  # since the last prediction
         self._settings = settings
         self._popen: asyncio.subprocess.Process | None = None
         self._started: asyncio.Task[None] | None = None
@@ -87,13 +91,16 @@ class _Process:
             raise Withheld(Reason.MODEL_CRASHED, f"The process that predicts cannot be started: {error}.") from error
         try:
             async with asyncio.timeout_at(until):
-                return await self._send(request)
+                answer = await self._send(request)
         except TimeoutError:
             self._kill()
             raise Withheld(
                 Reason.MODEL_HUNG,
                 f"The prediction took longer than the {seconds:.1f} s that it may; its process is replaced.",
             ) from None
+        if request["do"] == "predict":
+            self._failures = 0
+        return answer
 
     def start(self) -> asyncio.Task[None]:
         """Start it, unless that was done."""
@@ -116,11 +123,13 @@ class _Process:
         if self._popen is not None and self._popen.returncode is None:
             self.killed = True
             self._popen.kill()
-            self._replace(0.0)
+            self._replace()
 
-    def _replace(self, pause: float) -> None:
+    def _replace(self) -> None:
         if self._closing:
             return
+        pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
+        self._failures += 1
         self.restarts += 1
         self._started = asyncio.create_task(self._start(pause))
         self._started.add_done_callback(_told)
@@ -169,8 +178,7 @@ class _Process:
                 future.set_exception(Withheld(Reason.MODEL_CRASHED, words))
         if generation == self._generation and not self._closing:  # it died by itself
             _LOG.warning("%s", words)
-            failed_at_start = self._started is not None and not self._started.done()
-            self._replace(_START_PAUSE if failed_at_start else 0.0)
+            self._replace()
 
 
 def _told(task: asyncio.Task[None]) -> None:
@@ -291,7 +299,7 @@ class ModelPool:
 
     def _isolate(self, recipe: str) -> None:
         others = {key[0] for key in self._shared.loads} - {recipe}
-        if not others:
+        if not others or len(self._own) >= _MOST_OWN:
             return
         _LOG.warning("%s gets a process of its own", recipe)
         own = _Process(self._settings)

@@ -107,6 +107,23 @@ def test_what_hangs_is_replaced_and_from_then_on_alone(dreams):
     run(dreams, scene)
 
 
+def test_on_a_machine_that_is_too_slow_processes_stay_few_and_are_replaced_ever_later(dreams):
+    async def scene(pool):
+        for place in range(6):
+            await pool.load(deployment(f"slow{place}", "slow"))
+        for _ in range(2):
+            for place in range(6):
+                with pytest.raises(Withheld):
+                    await pool.predict(f"slow{place}", "slow", "champion", 0.05)
+        assert len(pool.pids) <= 1 + pool_module._MOST_OWN
+        assert pool.restarts < 12  # a process that is being replaced is not replaced once more
+        # and once the machine is itself again, everything is served
+        for place in range(6):
+            assert (await pool.predict(f"slow{place}", "slow", "champion", 20)).value == 1.0
+
+    run(dreams, scene)
+
+
 def test_what_crashes_is_found_out_among_its_neighbours(dreams):
     async def scene(pool):
         slow = asyncio.create_task(pool.predict("good", "slow", "champion", 20))
