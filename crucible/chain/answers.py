@@ -14,8 +14,8 @@ from crucible.errors import ChainError
 class TopicInfo:
     """What the chain says of a topic; lengths in blocks.
 
-    ``kind`` is ``regression`` or ``classification``, ``arity`` is ``single`` or ``multi``; both are ``unspecified`` where
-    the chain is older than they are.
+    ``kind`` is ``regression`` or ``classification``, ``arity`` is ``single`` or ``multi``, and both are ``unspecified``
+    on an older chain.
     """
 
     id: int
@@ -122,8 +122,10 @@ def topic_info(topic_id: int, topic: Any) -> TopicInfo:
             f"The node says that topic {topic_id} has epochs of {lengths['epoch']} and windows of "
             f"{lengths['window']} blocks."
         )
-    kind, arity = (_member(value) for value in (topic.topic_type, topic.output_arity))
-    return TopicInfo(topic_id, str(topic.metadata), str(topic.loss_method), *lengths.values(), kind=kind, arity=arity)
+    return TopicInfo(
+        topic_id, str(topic.metadata), str(topic.loss_method), topic.epoch_length, topic.ground_truth_lag,
+        topic.worker_submission_window, _member(topic.topic_type), _member(topic.output_arity),
+    )  # fmt: skip
 
 
 def _member(value: Any) -> str:

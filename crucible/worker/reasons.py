@@ -113,8 +113,8 @@ REASONS: dict[Reason, Meaning] = {
     Reason.MODEL_FAILED: Meaning(
         _MISSED, "the bundle could not be loaded, or the model raised", "roll back; look at the worker's log"),
     Reason.MODEL_HUNG: Meaning(
-        _MISSED, "the prediction took longer than the window left; its process was replaced",
-        "roll back; use a smaller model"),
+        _MISSED, "the prediction took longer than the window left; a process that never ends it is replaced",
+        "look at the machine's load; roll back; use a smaller model"),
     Reason.MODEL_CRASHED: Meaning(
         _MISSED, "the prediction's process died (a crash in a library, or no memory); it was replaced",
         "look at the machine's memory; roll back"),
