@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
+from crucible.cron import check_cron
 from crucible.model_settings import Duration, Section
 
 RUNGS = ("champion", "previous", "linear", "drift", "zero", "network", "abstain")
@@ -22,7 +23,7 @@ class DeploySection(Section):
     """
 
     wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    retrain: str
+    retrain: Annotated[str, AfterValidator(check_cron)]
     max_staleness: Duration
     fallback: tuple[str, ...] = ("champion", "previous")
     distance: float = Field(default=25.0, gt=0)

@@ -268,6 +268,10 @@ class Recipe(Section):
         """The horizon in bars."""
         return self.topic.horizon // self.data.interval
 
+    def answers(self, network: Network) -> bool:
+        """Return whether the recipe states a topic on ``network``."""
+        return getattr(self.topic, network) is not None
+
     def topic_id(self, network: Network) -> int:
         """Return the topic's id on ``network``.
 
@@ -337,6 +341,14 @@ def find_recipe(recipes: Path, name: str) -> Recipe:
     return load_recipe(Path(name) if name.endswith(".toml") else recipes / f"{name}.toml")
 
 
+_KINDS = {
+    "^[a-z][a-z0-9_]*$": "small letters, digits and _, and begins with a letter",
+    "^[a-z0-9][a-z0-9_-]*$": "small letters, digits, - and _",
+    "^[A-Z0-9]+$": "capital letters and digits",
+}
+"""Patterns of the schema in words."""
+
+
 def _first_fault(error: ValidationError) -> str:
     faults = error.errors(include_url=False)
     # an unknown key usually explains the missing one beside it, so it is told first
@@ -351,7 +363,12 @@ def _first_fault(error: ValidationError) -> str:
         )
     if fault["type"] == "missing":
         return f"{where} is missing"
+    if fault["type"] == "string_pattern_mismatch":
+        kinds = _KINDS.get(fault["ctx"]["pattern"], f"what matches {fault['ctx']['pattern']}")
+        return f"{where} is {fault['input']!r}; it may hold only {kinds}"
     message = fault["msg"].removeprefix("Value error, ")
+    if message.startswith("Input should "):
+        return f"{where} is {fault['input']!r}; it should {message.removeprefix('Input should ')}"
     return f"{where}: {message}" if where else message
 
 

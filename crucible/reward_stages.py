@@ -54,12 +54,12 @@ class Candidate:
 class FieldSettings:
     """A made-up field; see :class:`crucible.network.field.SyntheticField`."""
 
-    workers: int = 32
-    skill: float = 0.05
-    spread: float = 0.5
-    correlation: float = 0.5
-    noise: float = 0.05
-    bias: float = 0.01
+    workers: int
+    skill: float
+    spread: float
+    correlation: float
+    noise: float
+    bias: float
 
 
 def candidate_of_recipe(settings: Settings, recipe: Recipe) -> Candidate:

@@ -114,6 +114,8 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         home = Path(env.get("CRUCIBLE_HOME", ".")).resolve()
+        if home.exists() and not home.is_dir():
+            raise SettingsError(f"CRUCIBLE_HOME is {home}, which is no folder.")
         values: dict[str, Any] = {"home": home, "recipes": Path(env.get("CRUCIBLE_RECIPES", "recipes")).resolve()}
         values |= _endpoints(env.get("CRUCIBLE_NETWORK", ""), home / "data" / "endpoints.json")
         for item in fields(cls):

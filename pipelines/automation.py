@@ -168,6 +168,6 @@ def _answering(settings: Settings) -> list[Recipe]:
             recipe = load_recipe(settings.recipes / f"{known.name}.toml")
         except CrucibleError:
             continue  # its own commands say what is wrong with it
-        if getattr(recipe.topic, settings.network) is not None:
+        if recipe.answers(settings.network):
             found.append(recipe)
     return found

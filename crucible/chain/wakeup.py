@@ -70,6 +70,7 @@ class _Group:
     def restart(self, urls: list[str], heed: Callable[[str | bytes], None] | None) -> None:
         self.stop()
         self.task = asyncio.create_task(_follow(urls, dict(self.events), heed))
+        self.task.add_done_callback(_told)
 
     def stop(self) -> asyncio.Task[None] | None:
         if self.task is not None:
@@ -77,9 +78,10 @@ class _Group:
         return self.task
 
 
-async def wake_on_window(websocket_url: str, topic_id: int, wake: asyncio.Event) -> None:
-    """Set ``wake`` whenever a worker window of the topic opens, until cancelled; see :class:`Waker`."""
-    await _follow([websocket_url], {_query(topic_id, False): wake})
+def _told(task: asyncio.Task[None]) -> None:
+    # nobody awaits it, and a worker that only polls looks like one that is woken
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _LOG.error("nothing wakes this worker any more; polling goes on", exc_info=error)
 
 
 def woken(text: str | bytes, queries: list[str]) -> tuple[list[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -63,6 +64,14 @@ class _LazyGroup(click.Group):
         guard(name, command)
         complete_recipes(command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+        if near and args[0] not in _COMMANDS and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         # click's own would import every command to read its help
@@ -139,6 +148,9 @@ def _unexpected(error: Exception) -> int:
             click.echo("crucible: interrupted", err=True)
             return 130
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, OSError) and error.filename:  # a folder that is not there or may not be written, a full disk
+        click.echo(f"crucible: {error.filename}: {error.strerror} (--debug shows where)", err=True)
+        return 1
     words = str(error).splitlines()[0] if str(error) else "no message"
     click.echo(
         f"crucible: unexpected {type(error).__name__}: {words} (--debug shows where; please report it)", err=True

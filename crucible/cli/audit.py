@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from crucible.recipe import Recipe
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_BARS = click.option("--bars", "count", type=int, default=5000, show_default=True, help="On the newest so many bars.")
-_SEED = click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+_BARS = click.option(
+    "--bars", "count", type=click.IntRange(min=1), default=5000, show_default=True, help="On the newest so many bars."
+)
+_SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 
 
 @click.group()
@@ -32,7 +34,9 @@ def audit() -> None:
 
 @audit.command()
 @click.argument("recipe")
-@click.option("--cuts", type=int, default=8, show_default=True, help="At how many instants the future begins.")
+@click.option(
+    "--cuts", type=click.IntRange(min=1), default=8, show_default=True, help="At how many instants the future begins."
+)
 @_BARS
 @_SEED
 @_JSON
@@ -53,7 +57,9 @@ def lookahead(recipe: str, cuts: int, count: int, seed: int, as_json: bool) -> N
 
 @audit.command()
 @click.argument("recipe")
-@click.option("--instants", type=int, default=4, show_default=True, help="At how many prediction times.")
+@click.option(
+    "--instants", type=click.IntRange(min=1), default=4, show_default=True, help="At how many prediction times."
+)
 @_BARS
 @_SEED
 @_JSON
@@ -76,7 +82,9 @@ def warmup(recipe: str, instants: int, count: int, seed: int, as_json: bool) -> 
 
 @audit.command()
 @click.argument("recipe")
-@click.option("--times", type=int, default=10_000, show_default=True, help="How many prediction times.")
+@click.option(
+    "--times", type=click.IntRange(min=1), default=10_000, show_default=True, help="How many prediction times."
+)
 @_BARS
 @_SEED
 @_JSON
@@ -104,7 +112,11 @@ def parity(recipe: str, times: int, count: int, seed: int, as_json: bool) -> Non
 @audit.command()
 @click.argument("recipe")
 @click.option(
-    "--recent", type=float, default=0.1, show_default=True, help="Share of the history that counts as recent."
+    "--recent",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of the history that counts as recent.",
 )
 @_JSON
 def drift(recipe: str, recent: float, as_json: bool) -> None:
@@ -123,7 +135,9 @@ def drift(recipe: str, recent: float, as_json: bool) -> None:
 
 @audit.command()
 @click.argument("recipe")
-@click.option("--nearly", type=float, default=0.95, show_default=True, help="Least absolute rank correlation.")
+@click.option(
+    "--nearly", type=click.FloatRange(0, 1), default=0.95, show_default=True, help="Least absolute rank correlation."
+)
 @_JSON
 def redundancy(recipe: str, nearly: float, as_json: bool) -> None:
     """List clusters of RECIPE's features that say nearly the same.

@@ -136,7 +136,13 @@ def import_(file: Path, symbol: str, interval: timedelta, source: str, allow_gap
 @click.option("--to", "end", type=instant, help="Open times before this instant only.")
 @click.option("--interval", type=duration, help="Longer bars, made of the stored ones.")
 @click.option("--offset", type=offset, default="0m", show_default=True, help="How far their grid is shifted.")
-@click.option("--complete", type=float, default=1.0, show_default=True, help="Least share of its parts.")
+@click.option(
+    "--complete",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Least share of its parts.",
+)
 def export(
     target: str, file: Path, start: datetime | None, end: datetime | None, interval: timedelta | None,
     offset: timedelta, complete: float,

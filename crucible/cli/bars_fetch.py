@@ -75,7 +75,9 @@ def _backfill(
 @click.option("--from", "start", type=instant, help="Gaps from here on only, ISO 8601.")
 @click.option("--to", "end", type=instant, help="Gaps before this instant only.")
 @click.option("--source", "sources", multiple=True, help=_SOURCES_HELP)
-@click.option("--tolerance", type=float, default=0.005, show_default=True, help="Largest |log ratio| of closes.")
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), default=0.005, show_default=True, help="Largest |log ratio| of closes."
+)
 @click.option("--all", "every", is_flag=True, help="Also gaps in which nothing was traded.")
 def repair(
     target: str, start: datetime | None, end: datetime | None, sources: tuple[str, ...], tolerance: float, every: bool

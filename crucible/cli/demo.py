@@ -19,11 +19,31 @@ if TYPE_CHECKING:
 @click.option("--recipe", default="btc_usd_5min", show_default=True, help="Which recipe to run.")
 @click.option("--bars", type=click.Path(path_type=Path), help="Replay this Parquet or CSV file instead of simulating.")
 @click.option("--home", type=click.Path(path_type=Path), help="Folder for data/ and mlruns/ (default: here).")
-@click.option("--submissions", default=3, show_default=True, help="Stop after so many scored submissions.")
-@click.option("--seed", default=7, show_default=True, help="Seed of a new simulated market.")
+@click.option(
+    "--submissions",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Stop after so many scored submissions.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Seed of a new simulated market."
+)
 @click.option("--signal", default=0.16, show_default=True, help="Attainable correlation planted in it; 0 for none.")
-@click.option("--speed", default=60.0, show_default=True, help="How many times faster than real time the market runs.")
-@click.option("--patience", default=120.0, show_default=True, help="Give up a step after so many seconds.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How many times faster than real time the market runs.",
+)
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Give up a step after so many seconds.",
+)
 def demo(
     recipe: str,
     bars: Path | None,

@@ -58,7 +58,7 @@ def health() -> None:
 
 @fleet.command()
 @click.argument("recipe")
-@click.option("--last", default=20, show_default=True, help="How many submissions.")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many submissions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def journal(recipe: str, last: int, as_json: bool) -> None:
     """Show what became of each nonce of RECIPE's topic; the same as `crucible workers journal`."""
@@ -78,6 +78,9 @@ def show_journal(recipe: str, last: int, as_json: bool) -> None:
     if as_json:
         plain = [{key: value for key, value in asdict(row).items() if key != "tx_content"} for row in rows]
         click.echo(json.dumps(plain, indent=2))
+        return
+    if not rows:
+        click.echo(f"No nonce of {recipe} is in this host's journal; `crucible workers ls` says what is deployed.")
         return
     table = Table("nonce", "state", "value", "block", "score", "version", "transaction", "reason", title=recipe)
     for row in rows:

@@ -31,14 +31,25 @@ def localnet() -> None:
 @click.option("--fast", is_flag=True, help="An accelerated clock: the shortest epoch takes one second.")
 @click.option("--exchange-url", help="Where house actors read prices.  [default: CRUCIBLE_EXCHANGE_URL]")
 @click.option(
-    "--competitors", default=4, show_default=True, help="House workers per topic; 0 for none, and no reputer."
+    "--competitors",
+    type=click.IntRange(min=0),
+    default=4,
+    show_default=True,
+    help="House workers per topic; 0 for none, and no reputer.",
 )
-@click.option("--forecasters", default=0, show_default=True, help="House forecasters per topic.")
-@click.option("--reputers", default=1, show_default=True, help="House reputers per topic.")
-@click.option("--seed", default=1, show_default=True, help="Of the house actors.")
+@click.option(
+    "--forecasters", type=click.IntRange(min=0), default=0, show_default=True, help="House forecasters per topic."
+)
+@click.option("--reputers", type=click.IntRange(min=0), default=1, show_default=True, help="House reputers per topic.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the house actors.")
 @click.option("--wallet", help="A wallet of the keystore that is funded; made if it is not there.")
-@click.option("--grpc-port", default=0, help="0 for a free one.  [default: 0]")
-@click.option("--http-port", default=0, help="Websocket, faucet, topic list, control; 0 for a free one.  [default: 0]")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=0, help="0 for a free one.  [default: 0]")
+@click.option(
+    "--http-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Websocket, faucet, topic list, control; 0 for a free one.  [default: 0]",
+)
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written once everything listens.")
 def up(
     names: tuple[str, ...],
@@ -68,6 +79,8 @@ def up(
     settings = Settings.load()
     chosen = names or tuple(sorted(path.stem for path in settings.recipes.glob("*.toml")))
     recipes = [find_recipe(settings.recipes, name) for name in chosen]
+    if not names:
+        recipes = answering(settings, recipes)
     folder = state or settings.data / "localnet"
     with ExitStack() as stack:
         if exchange_url is not None:
@@ -126,6 +139,24 @@ def fault(
         assert name is not None
         armed = remote.arm(name, count=count, seconds=seconds, topic=topic, value=value)
     click.echo("on: " + (", ".join(_words(row) for row in armed) or "nothing"))
+
+
+def answering(settings: Settings, recipes: list[Recipe]) -> list[Recipe]:
+    """Return those of ``recipes`` that answer a topic of this network, and say which are left out.
+
+    Raises
+    ------
+    SettingsError
+        If none does.
+    """
+    from crucible.errors import SettingsError
+
+    found = [recipe for recipe in recipes if recipe.answers(settings.network)]
+    if not found:
+        raise SettingsError(f"No recipe in {settings.recipes} answers a topic of {settings.network}.")
+    if left := [recipe.name for recipe in recipes if recipe not in found]:
+        click.echo(f"left out           {', '.join(left)}  (no topic on {settings.network})")
+    return found
 
 
 def _words(row: dict[str, Any]) -> str:

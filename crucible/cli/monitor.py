@@ -32,7 +32,7 @@ def run(ready_file: Path | None) -> None:
 
 @monitor.command()
 @click.argument("recipe")
-@click.option("--last", default=20, show_default=True, help="How many forecasts.")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many forecasts.")
 @click.option("--shadows", is_flag=True, help="Shadow models too.")
 @_JSON
 def live(recipe: str, last: int, shadows: bool, as_json: bool) -> None:

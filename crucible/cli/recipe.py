@@ -67,10 +67,12 @@ def check(name: str) -> None:
 
     Example: crucible recipe check btc_usd_5min
     """
+    from crucible.features.engine import recipe_plan
     from crucible.recipe import find_recipe
     from crucible.settings import Settings
 
     found = find_recipe(Settings.load().recipes, name)
+    recipe_plan(found)  # that there are such features, and that they compile
     click.echo(f"{found.name} version {found.version} is valid ({found.digest})")
 
 

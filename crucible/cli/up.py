@@ -12,13 +12,23 @@ import click
 @click.option(
     "--home", type=click.Path(path_type=Path), default=None, help="Folder for data/ and mlruns/ (default: here)."
 )
-@click.option("--dagster-port", default=3000, show_default=True, help="0 for a free one.")
-@click.option("--mlflow-port", default=5000, show_default=True, help="0 for a free one.")
-@click.option("--dashboard-port", default=8050, show_default=True, help="0 for a free one.")
 @click.option(
-    "--speed", default=60.0, show_default=True, help="How many times faster than real time a new market runs."
+    "--dagster-port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0 for a free one."
 )
-@click.option("--seed", default=7, show_default=True, help="Seed of a new simulated market.")
+@click.option("--mlflow-port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="0 for a free one.")
+@click.option(
+    "--dashboard-port", type=click.IntRange(0, 65535), default=8050, show_default=True, help="0 for a free one."
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How many times faster than real time a new market runs.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Seed of a new simulated market."
+)
 @click.option(
     "--signal", default=0.16, show_default=True, help="Attainable correlation planted in a new market; 0 for none."
 )
@@ -31,6 +41,7 @@ def up(
     """
     import os
 
+    from crucible.cli.localnet import answering
     from crucible.errors import SettingsError
     from crucible.recipe import load_recipe
     from crucible.settings import Settings
@@ -44,6 +55,7 @@ def up(
     recipes = [load_recipe(path) for path in sorted(settings.recipes.glob("*.toml"))]
     if not recipes:
         raise SettingsError(f"There is no recipe in {settings.recipes}; run this in Crucible's own folder.")
+    recipes = answering(settings, recipes)
     world = read_world(settings.data / "world.json")
     if world is None:
         shortest = min(recipes, key=lambda recipe: recipe.topic.horizon)

@@ -149,7 +149,9 @@ def rm(recipe: str) -> None:
 
 @workers.command()
 @click.argument("recipe")
-@click.option("--lines", "-n", default=50, show_default=True, help="How many of the newest lines.")
+@click.option(
+    "--lines", "-n", type=click.IntRange(min=1), default=50, show_default=True, help="How many of the newest lines."
+)
 @click.option("--follow", "-f", is_flag=True, help="Go on until Ctrl-C.")
 def logs(recipe: str, lines: int, follow: bool) -> None:
     """Show the log of RECIPE's worker on this host."""
@@ -171,7 +173,7 @@ def logs(recipe: str, lines: int, follow: bool) -> None:
 
 @workers.command()
 @click.argument("recipe")
-@click.option("--last", default=20, show_default=True, help="How many submissions.")
+@click.option("--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many submissions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def journal(recipe: str, last: int, as_json: bool) -> None:
     """Show what became of each nonce of RECIPE's topic, as this host's journal has it."""

@@ -110,7 +110,7 @@ def _recipes(settings: Settings, good: list[Recipe]) -> Iterator[Finding]:
             )
             continue
         good.append(recipe)
-        if getattr(recipe.topic, settings.network) is None:
+        if not recipe.answers(settings.network):
             sentence = f"It names no topic on {settings.network}, so it cannot be deployed there."
             yield Finding(
                 f"recipe {recipe.name}", "warning", sentence, f"$EDITOR {path}  # add topic.{settings.network}"

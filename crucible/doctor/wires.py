@@ -80,6 +80,8 @@ def _start(name: str, check: Check) -> tuple[threading.Thread, list[Finding]]:
             found.extend(check())
         except CrucibleError as error:
             found.append(_silent(name, str(error)))
+        except Exception as error:  # noqa: BLE001 -- a check that fails must not be told as an endpoint that is silent
+            found.append(_silent(name, f"The check failed with {type(error).__name__}: {error}"))
 
     thread = threading.Thread(target=run, name=f"doctor-{name}", daemon=True)
     thread.start()

@@ -169,8 +169,12 @@ class Node:
                 await self._close_grpc()
             elif not refuse and not self._listening:
                 self._grpc = _ClosingServer([Service(self.core)])
-                await self._grpc.start("127.0.0.1", self.grpc_port)
-                self._listening = True
+                try:
+                    await self._grpc.start("127.0.0.1", self.grpc_port)
+                    self._listening = True
+                except OSError as error:  # somebody else took the port meanwhile: tried again in a second
+                    _LOG.warning("localnet cannot listen on port %d again: %s", self.grpc_port, error)
+                    await asyncio.sleep(1.0)
             await asyncio.sleep(_GLANCE_SECONDS)
 
     async def _close_grpc(self) -> None:

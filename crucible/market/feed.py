@@ -191,13 +191,14 @@ class LiveFeed:
             started = self.window.newest_close
             try:
                 follow()
-            except SourceError as error:
+            except Exception as error:  # noqa: BLE001 -- a thread that ended over anything else would go unnoticed
                 if self._stop.is_set():
                     return
                 self.reconnects += 1
                 failures = failures + 1 if self.window.newest_close == started else 0
                 wait = HASTY.wait(min(failures, 8), None) * (1 + failures)
-                _LOG.warning("%s trying again in %.1f s", error, min(wait, 30.0))
+                fault = None if isinstance(error, SourceError) else error
+                _LOG.warning("%s trying again in %.1f s", error, min(wait, 30.0), exc_info=fault)
                 self._stop.wait(min(wait, 30.0))
 
     def _follow_stream(self) -> None:

@@ -36,6 +36,8 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
         return ""
     other = get_version(settings, recipe.name, champion).tags.get("bundle_sha256", "")
     loss, theirs = paired(live_rows(settings, recipe), bundle, other)
+    if not np.isfinite(loss).all():
+        return f"version {number} predicted live what its loss is infinite for"
     try:
         worse = diebold_mariano(theirs, loss, overlap=overlap_of(recipe))
     except EvaluationError:

@@ -111,6 +111,11 @@ def contract(situation: Situation) -> Holding:
     yield from _told(situation, lambda item: item.contract, "")
 
 
+def unreadable_recipe(situation: Situation) -> Holding:
+    """A deployed recipe's file is gone or faulty: its worker goes on, and nothing else here can watch it."""
+    yield from situation.unreadable
+
+
 def failed_run(situation: Situation) -> Holding:
     """A Dagster run failed, and its retries too."""
     yield from _events(situation, "run failed", lambda detail: f"{detail['job']}: {detail['error']}")
@@ -143,6 +148,9 @@ RULES: tuple[Rule, ...] = (
     Rule("contract", "critical", "Topic changed", contract,
          "the topic is not what the recipe answers; promotion is blocked",
          "change the recipe and raise its version, or `crucible monitor contract RECIPE --accept`"),
+    Rule("unreadable_recipe", "critical", "Recipe unreadable", unreadable_recipe,
+         "its worker goes on, unwatched: what was told of it before is told to be over",
+         "`crucible recipe check RECIPE`, or `crucible workers rm RECIPE` if it is to serve no more"),
     Rule("stale_bars", "warning", "Stale bars", stale_bars, "the store is not brought up to date",
          "see the runs of `live` in Dagster, and `crucible bars status`", after=2 * _HALF_MINUTE),
     Rule("drift", "warning", "Drift", drift, "the market is not the one that the model was trained on",

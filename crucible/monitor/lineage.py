@@ -144,4 +144,4 @@ def _find(settings: Settings, tx_hash: str) -> Row:
 
 def _recipes(settings: Settings) -> list[Recipe]:
     recipes = [load_recipe(path) for path in sorted(settings.recipes.glob("*.toml"))]
-    return [recipe for recipe in recipes if getattr(recipe.topic, settings.network) is not None]
+    return [recipe for recipe in recipes if recipe.answers(settings.network)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -13,7 +13,7 @@ from crucible.market.recipe_bars import series_of
 from crucible.monitor.contract import broken_contract
 from crucible.monitor.states import last_state
 from crucible.monitor.store import Event, monitor_store
-from crucible.monitor.submissions import deployment_of, report_of, submissions_of
+from crucible.monitor.submissions import deployed_names, deployment_of, report_of, submissions_of
 from crucible.recipe import Recipe, load_recipe
 from crucible.settings import Settings
 
@@ -82,11 +82,15 @@ class Watched:
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything at one instant of the clock, UTC; ``events`` are those since the watch began."""
+    """Everything at one instant of the clock, UTC; ``events`` are those since the watch began.
+
+    ``unreadable`` are the deployed recipes whose file is gone or faulty, and why: nothing else is known of them.
+    """
 
     now: datetime
     recipes: tuple[Watched, ...] = ()
     events: tuple[Event, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
 
 
 def observe(settings: Settings, since: str) -> Situation:
@@ -106,20 +110,28 @@ def observe(settings: Settings, since: str) -> Situation:
     """
     found = [watched(settings, recipe) for recipe in deployed_recipes(settings)]
     events = monitor_store(settings).events(since=since)
-    return Situation(settings.clock.now(), tuple(found), tuple(events))
+    return Situation(settings.clock.now(), tuple(found), tuple(events), tuple(_unreadable(settings)))
 
 
 def deployed_recipes(settings: Settings) -> list[Recipe]:
-    """Return the recipes for which something is deployed; one that cannot be read is its own command's to report."""
+    """Return the recipes for which something is deployed; one that cannot be read is an alert of its own."""
     found = []
     for path in sorted(settings.recipes.glob("*.toml")):
         try:
             recipe = load_recipe(path)
         except RecipeError:
             continue
-        if getattr(recipe.topic, settings.network) is not None and deployment_of(settings, recipe.name) is not None:
+        if recipe.answers(settings.network) and deployment_of(settings, recipe.name) is not None:
             found.append(recipe)
     return found
+
+
+def _unreadable(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name in deployed_names(settings):
+        try:
+            load_recipe(settings.recipes / f"{name}.toml")
+        except RecipeError as error:
+            yield name, str(error)
 
 
 def watched(settings: Settings, recipe: Recipe) -> Watched:

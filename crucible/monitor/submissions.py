@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crucible.recipe import Recipe
 from crucible.settings import Settings
-from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired
+from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired, read_wanted
 from crucible.worker.journal import Row, read_journal
 
 ACCEPTED = frozenset({"included", "scored", "unscored", "left_out"})
@@ -23,6 +23,11 @@ def submissions_of(settings: Settings, recipe: Recipe) -> list[Row]:
 def deployment_of(settings: Settings, recipe: str) -> Deployment | None:
     """Return what should be served, or ``None``."""
     return read_desired(settings, recipe)
+
+
+def deployed_names(settings: Settings) -> list[str]:
+    """Return the recipes for which something should be served, whether or not their files can be read."""
+    return [wanted.deployment.recipe for wanted in read_wanted(settings)]
 
 
 def report_of(settings: Settings, recipe: str) -> Actual | None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from crucible.errors import MechanismError
 from crucible.network.masks import has_nan
 from crucible.network.networks import Synthesis
 
@@ -73,10 +72,3 @@ def squared_log_losses(truths: np.ndarray, floor: float = 1e-12, *, implied_one_
         return np.log10(off * off + floor)
 
     return report
-
-
-def accepted_reputers(stakes: np.ndarray, required_minimum_stake: float) -> np.ndarray:
-    """Return which reputers' bundles the chain accepts, bool, for ``stakes`` of any shape. Negative stakes raise."""
-    if (stakes < 0).any() or np.isnan(stakes).any():
-        raise MechanismError("a stake is negative or NaN")
-    return stakes >= required_minimum_stake

@@ -19,7 +19,6 @@ from crucible.network.replay import replayed
 from crucible.network.simulator_table import SimulatorTable
 
 SMALLEST = 1e-12  # under a relative tolerance, numbers this close are equal: many expected values are 0
-TIE = "tie in the confidence interval: the chain's sort is unstable there"
 
 
 @dataclass

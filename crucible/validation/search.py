@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from crucible.validation.statistics.comparison import diebold_mariano
 from crucible.validation.statistics.selection import overfitting_probability
 from crucible.validation.study import Study
 from crucible.validation.trial import Outcome, score, sized
-
-if TYPE_CHECKING:
-    pass
 
 Progress = Callable[[int, int], None]
 

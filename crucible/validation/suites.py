@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -239,8 +239,3 @@ def summary(found: Sequence[Judged]) -> dict[str, object]:
         "stopped_by": dict(sorted(stops.items(), key=lambda item: -item[1])),
         "seconds_per_market": float(np.mean([item.seconds for item in found])),
     }
-
-
-def to_records(found: Sequence[Judged]) -> list[dict[str, object]]:
-    """Return the judged markets as plain values."""
-    return [{**asdict(item.market), **{k: v for k, v in asdict(item).items() if k != "market"}} for item in found]

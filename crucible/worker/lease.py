@@ -299,6 +299,8 @@ class LeaseKeeper:
                     if not self._told:
                         _LOG.error("leases are not renewed: %s", error)
                     self._told = str(error)
+                except Exception:  # noqa: BLE001 -- a thread that ended over it would let every lease go
+                    _LOG.exception("leases are not renewed")
                 wanted = self._snapshot()
                 pause = min(wanted.values(), default=_LONGEST) / _RENEWALS
                 # what is not held is looked at every second: whoever held it may have given it up

@@ -11,7 +11,7 @@ from crucible.chain.faucet import ask_faucet
 from crucible.chain.fees import FeePolicy
 from crucible.chain.payloads import inference, registration
 from crucible.chain.transaction import Message, sign, unsigned
-from crucible.chain.wakeup import wake_on_window
+from crucible.chain.wakeup import Waker
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, SettingsError, TxRejected
 from crucible.localnet.embedded import EmbeddedLocalnet
@@ -173,14 +173,14 @@ def test_the_faucet_pays_and_its_refusals_are_clear(node, wallet):
 def test_a_window_wakes_whoever_waits(node):
     async def wait():
         wake = asyncio.Event()
-        task = asyncio.create_task(wake_on_window(node.websocket_url, 77, wake))
+        waker = Waker(node.websocket_url)
+        waker.add(77, wake)
         await asyncio.wait_for(wake.wait(), 5)  # the subscription's confirmation
         wake.clear()
         for height in range(1, 13):
             await asyncio.to_thread(node.step, float(height))
         await asyncio.wait_for(wake.wait(), 5)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await waker.close()
 
     asyncio.run(wait())
 
@@ -227,10 +227,10 @@ def test_the_wake_up_survives_a_refusal_nonsense_and_a_lost_connection(caplog):
         async with websockets.serve(serve, "127.0.0.1", 0) as server:
             wake = asyncio.Event()
             port = server.sockets[0].getsockname()[1]
-            task = asyncio.create_task(wake_on_window(f"ws://127.0.0.1:{port}", 77, wake))
+            waker = Waker(f"ws://127.0.0.1:{port}")
+            waker.add(77, wake)
             await asyncio.wait_for(wake.wait(), 15)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await waker.close()
 
     asyncio.run(wait())
     assert len(connections) == 4

@@ -1,7 +1,7 @@
 """``crucible backtest-reward``: files in, a report or one clear sentence out."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import get_args
 
 import numpy as np
@@ -12,12 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from crucible.cli import crucible
-from crucible.cli.reward import _LOSSES, _VERSIONS
-from crucible.errors import CrucibleError, EvaluationError, SchemaError
+from crucible.cli.reward import _LOSSES, _VERSIONS, backtest_reward
+from crucible.errors import CrucibleError
+from crucible.network.field import SyntheticField
 from crucible.network.parameters import VERSIONS
 from crucible.process import write_json
 from crucible.recipe import LossMethod
-from crucible.reward_stages import candidate_of_file, candidate_of_predictions, candidate_of_recipe
+from crucible.reward_stages import FieldSettings, candidate_of_file, candidate_of_predictions, candidate_of_recipe
 from crucible.settings import Settings
 from crucible.stage_records import NOTES, Current, current_file
 from crucible.validation.predictions import OutOfSample, write_predictions
@@ -214,8 +215,10 @@ def test_wrong_words_and_missing_things(run, predictions, tmp_path):
     _refused(run("--predictions", tmp_path / "p.parquet"), "neither Parquet nor CSV")
 
 
-def test_the_choices_are_those_of_the_library():
+def test_choices_and_defaults_are_those_of_the_library():
     assert get_args(LossMethod) == _LOSSES
     assert VERSIONS == _VERSIONS
-    assert issubclass(SchemaError, CrucibleError)
-    assert issubclass(EvaluationError, CrucibleError)
+    typed = {parameter.name: parameter.default for parameter in backtest_reward.params}
+    known = {item.name: item.default for item in fields(SyntheticField)}
+    asked = [item.name for item in fields(FieldSettings)]
+    assert {name: typed[name] for name in asked} == {name: known[name] for name in asked}

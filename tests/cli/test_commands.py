@@ -55,6 +55,9 @@ def test_recipes_and_topics(crucible, tmp_path, recipe_text):
     (recipes / "btc_usd_5min.toml").write_text(recipe_text.replace("learning_rate", "learning_rat", 1))
     done = crucible("recipe", "check", "btc_usd_5min", CRUCIBLE_RECIPES=str(recipes))
     refused(done, "unknown key 'models.lightgbm.learning_rat'", "'learning_rate'")
+    (recipes / "btc_usd_5min.toml").write_text(recipe_text.replace('set = "core"', 'set = "corre"'))
+    done = crucible("recipe", "check", "btc_usd_5min", CRUCIBLE_RECIPES=str(recipes))
+    refused(done, "no feature set 'corre' version 2; the nearest is core")
     assert "playground" in crucible("topics").stdout
     assert len(json.loads(crucible("topics", "--json").stdout)) == 13
 
@@ -76,6 +79,24 @@ def test_commands_that_lack_their_input_say_what_to_run_first(crucible):
 
 def test_a_wrong_setting_or_word_is_refused(crucible):
     refused(crucible("recipe", "list", CRUCIBLE_CLOCK="noon"), "CRUCIBLE_CLOCK")
+    done = crucible("statsu")
+    assert (done.returncode, "Did you mean 'status'?" in done.stderr) == (2, True)
+    for numbers in (("lookahead", "--cuts", 0), ("parity", "--times", 0), ("warmup", "--instants", 0)):
+        assert crucible("audit", numbers[0], "btc_usd_5min", *numbers[1:]).returncode == 2  # nothing would be audited
+
+
+def test_a_home_that_is_none_is_one_sentence(crucible, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(crucible("status", home=tmp_path / "file"), "which is no folder")
+    refused(crucible("up", home="/proc/none"), "/proc/none", "No such file or directory")
+
+
+def test_a_journal_without_a_nonce_says_so(crucible):
+    done = crucible("workers", "journal", "btc_usd_5min")
+    assert (done.returncode, "No nonce of btc_usd_5min" in done.stdout) == (0, True)
+
+
+def test_wrong_usage_exits_with_2(crucible):
     assert crucible("demonstrate").returncode == 2
     assert crucible("score").returncode == 2
 

@@ -135,6 +135,20 @@ def test_a_server_that_hangs_is_told_within_the_deadline(settings, tmp_path):
     assert all(item.mend for item in found.values() if item.state == "broken")
 
 
+def test_a_check_that_fails_itself_is_not_told_as_silence(tmp_path, monkeypatch):
+    def fail(settings, deadline):
+        raise KeyError("x")
+
+    monkeypatch.setattr("crucible.doctor.wires._topics", fail)
+    nowhere = load(
+        tmp_path, CRUCIBLE_EXCHANGE_URL="http://127.0.0.1:9", CRUCIBLE_GRPC_URL="grpc+http://127.0.0.1:9",
+        CRUCIBLE_WEBSOCKET_URL="ws://127.0.0.1:9", CRUCIBLE_FAUCET_URL="",
+    )  # fmt: skip
+    found = by_check(examine_wires(nowhere, deadline=1.0))
+    assert found["topic list"].state == "broken"
+    assert "failed with KeyError" in found["topic list"].sentence
+
+
 def test_the_command_exits_1_when_something_is_broken(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("CRUCIBLE_HOME", str(tmp_path))
     monkeypatch.setenv("CRUCIBLE_RECIPES", str(tmp_path / "recipes"))

@@ -42,7 +42,9 @@ def test_every_audit_runs_and_says_what_it_did(crucible):
     assert "of 23 features have moved" in out
     code, out, _ = crucible("audit", "redundancy", "btc_usd_5min", "--nearly", "0.9", "--json")
     assert code == 0
-    assert all(len(cluster["features"]) > 1 for cluster in json.loads(out))
+    clusters = json.loads(out)
+    assert clusters
+    assert all(len(cluster["features"]) > 1 for cluster in clusters)
     assert "too few for this audit" in crucible("audit", "warmup", "btc_usd_5min", "--bars", "60")[2]
     assert "did you mean btc_usd_5min" in crucible("audit", "drift", "btc_usd_5mn")[2]
 

@@ -175,8 +175,8 @@ def test_an_epoch_from_window_to_score(core, worker, reputer):
     core.step(13.0)
     assert (last(core).code, last(core).log) == (0, "")
     step_to(core, 20)
-    assert topic is not core.topics[77] or core.topics[77].worker_nonces() == []
     topic = core.topics[77]
+    assert topic.worker_nonces() == []
     assert (topic.nonces[12].combined, topic.reputer_nonces()) == (101.5, [12])
     step_to(core, 24)
     assert submit(core, reputer, losses(reputer, 12, [worker.address])) == ""

@@ -13,11 +13,14 @@ import pytest
 from click.testing import CliRunner
 
 from crucible.cli import crucible
+from crucible.cli.localnet import answering
 from crucible.clock import ScaledClock
 from crucible.errors import ProcessError, SettingsError
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
+from crucible.recipe import load_recipe
+from crucible.settings import Settings
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -122,6 +125,15 @@ def test_impossible_block_times_are_one_sentence(arguments, words, tmp_path, pyt
     result = invoke(pytestconfig.rootpath, tmp_path, *arguments)
     assert isinstance(result.exception, SettingsError)
     assert words in str(result.exception)
+
+
+def test_recipes_of_another_network_are_left_out_and_named(tmp_path, pytestconfig, capsys):
+    settings = Settings.load({"CRUCIBLE_HOME": str(tmp_path), "CRUCIBLE_NETWORK": "mainnet"})
+    every = [load_recipe(path) for path in sorted((pytestconfig.rootpath / "recipes").glob("*.toml"))]
+    assert [recipe.name for recipe in answering(settings, every)] == ["btc_usd_8h"]
+    assert "left out           btc_usd_1d, btc_usd_5min  (no topic on mainnet)" in capsys.readouterr().out
+    with pytest.raises(SettingsError, match="answers a topic of mainnet"):
+        answering(settings, every[:1])
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path, pytestconfig):

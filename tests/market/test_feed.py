@@ -157,6 +157,24 @@ def test_a_refused_stream_leaves_a_feed_over_rest(bars):
         world.until(lambda: world.served["stream"] >= 1)
 
 
+def test_a_fault_that_nobody_foresaw_does_not_end_the_feed(bars, monkeypatch, caplog):
+    with World(bars) as world:
+        world.start()
+        take, failed = world.feed._take, []
+
+        def fail_once(candle):
+            if not failed:
+                failed.append(candle)
+                raise KeyError("x")
+            take(candle)
+
+        monkeypatch.setattr(world.feed, "_take", fail_once)
+        world.step(3)
+        assert failed
+        assert world.feed.reconnects == 1
+    assert "KeyError" in caplog.text
+
+
 def test_a_gap_of_the_exchange_itself_stays_one_and_is_asked_for_once(make_bars):
     holey = check_bars(make_bars(24 * 60, interval=MINUTE, missing=(700, 701, 723)), MINUTE, "bars")
     with World(holey) as world:

@@ -68,6 +68,7 @@ def test_coinbase_serves_through_long_silences_and_never_the_open_bar(coinbase, 
     assert joined(found).equals(closed)
     # the pages tell which minutes had no trade: all holes, and nothing else, between first and last bar
     assert found[0].start == START
+    assert len(found) > 1
     assert all(left.end == right.start for left, right in itertools.pairwise(found))
     hourly = joined(pages(source, "BTCUSD", START, NOW, timedelta(hours=1)))
     assert hourly.equals(resample(minutes, MINUTE, 60 * MINUTE, complete=1e-9, closed_at=NOW).bars)

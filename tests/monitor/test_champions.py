@@ -85,6 +85,34 @@ def test_a_challenger_must_live_before_it_is_promoted(
     assert alias_version(home, patient.name, CHAMPION) == second
 
 
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda values: values * (1 + 0.01 * np.random.default_rng(1).normal(size=60)),
+            "does worse live than champion 1",
+        ),
+        (lambda values: np.append(values[:-1], 1e200), "what its loss is infinite for"),
+        (lambda values: values, ""),
+    ],
+)
+def test_a_challenger_that_does_worse_live_is_not_promoted(
+    home, patient, stored, make_bundle, registered, deploy, submit, spoil, words
+):  # fmt: skip
+    champion, challenger = make_bundle(), make_bundle("ridge")
+    first, second = registered(champion), registered(challenger)
+    set_alias(home, patient.name, CHAMPION, first)
+    deploy(champion, version=first)
+    price = closes(stored)
+    times = [NOW - timedelta(hours=10) + at * FIVE for at in range(60)]
+    values = np.array([price[time] for time in times])
+    submit(champion, times, values, version=first)
+    submit(challenger, times, spoil(values), version=second, first=50_000)
+    asyncio.run(collect(home, patient, None))
+    assert words in why_not(home, patient, second)
+    assert bool(words) == bool(why_not(home, patient, second))
+
+
 def test_a_worse_champion_gives_way_and_is_not_taken_again(
     home, recipe, stored, make_bundle, registered, deploy, submit
 ):  # fmt: skip

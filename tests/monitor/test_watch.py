@@ -71,6 +71,17 @@ def test_a_missed_epoch_is_told_at_the_next_look_and_its_end_too(served, recipe,
     assert "the exchange did not answer" in receiver.posts[0]["message"]
 
 
+@pytest.mark.parametrize(("file", "words"), [(None, "There is no recipe"), ("name = 3", "btc_usd_5min.toml")])
+def test_a_deployed_recipe_that_cannot_be_read_is_told(served, recipe, receiver, tmp_path, file, words):
+    home, _ = served
+    (tmp_path / "spoilt").mkdir()
+    if file is not None:
+        (tmp_path / "spoilt" / "btc_usd_5min.toml").write_text(file)
+    [message] = once(Watch(replace(home, recipes=tmp_path / "spoilt"), Sender([receiver.alert_url])))
+    assert message.key == "unreadable_recipe:btc_usd_5min"
+    assert words in message.body
+
+
 def test_what_nobody_took_is_sent_again(served, receiver, submit):
     home, bundle = served
     watch = Watch(home, Sender([receiver.alert_url]))

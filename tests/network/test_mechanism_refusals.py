@@ -11,7 +11,7 @@ from crucible.network.admission import admit, kept_elements, top_by_score
 from crucible.network.emission import topic_rewards, topic_target_weight
 from crucible.network.epoch import step
 from crucible.network.inputs import EpochInputs
-from crucible.network.losses import accepted_reputers, squared_log_losses
+from crucible.network.losses import squared_log_losses
 from crucible.network.parameters import Parameters
 from crucible.network.payout import NO_SCORES
 from crucible.network.rewards import entropy
@@ -122,9 +122,6 @@ def test_weights_and_fractions_that_make_no_sense_are_refused():
         weighted_inference(np.ones(2), np.array([1.0, -1.0]), 1e-7)
     with pytest.raises(MechanismError, match="logarithm"):
         entropy(np.array([0.0, 1.0]), 1.0, 0.25)
-    with pytest.raises(MechanismError, match="stake is negative"):
-        accepted_reputers(np.array([-1.0]), 10.0)
-    assert accepted_reputers(np.array([9.0, 10.0]), 10.0).tolist() == [False, True]
     with pytest.raises(MechanismError, match="sum of all topics"):
         topic_rewards({"1": 0.0}, ["1"], 0.0, 1.0, {"1": 1}, 1.0)
     with pytest.raises(MechanismError, match="epoch length"):

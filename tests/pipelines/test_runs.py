@@ -258,7 +258,7 @@ def test_promotion_against_the_verdict_needs_a_reason_which_is_kept(first_run, h
     assert registry.alias_version(settings, name, "champion") == before
     registry.promote(settings, name, number, override="a person decided")
     promoted = registry.get_version(settings, name, number)
-    assert promoted.aliases == ("champion",) or "champion" in promoted.aliases
+    assert "champion" in promoted.aliases
     assert promoted.tags["override_reason"] == "a person decided"
     assert promoted.tags["promoted_by"] == "override"
     with pytest.raises(RegistryError, match="no version 999; there are: 1"):

@@ -31,7 +31,9 @@ def test_every_command_has_help_with_what_it_does_and_an_example_runs(pytestconf
 def test_every_link_in_the_documents_leads_somewhere(pytestconfig):
     root = pytestconfig.rootpath
     made = {(root / "docs" / name).resolve() for name in reference_pages()}  # while the site is built
-    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
+    pages = [*root.glob("*.md"), *root.glob("docs/**/*.md")]
+    assert len(pages) > 40
+    for page in pages:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if not target.startswith("http"):
                 found = (page.parent / target).resolve()

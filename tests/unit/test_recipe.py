@@ -1,8 +1,11 @@
+import json
+import re
+
 import pytest
 
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
-from crucible.recipe import find_recipe, parse_recipe
+from crucible.recipe import _KINDS, Recipe, find_recipe, parse_recipe
 from crucible.topics import catalogue, find_topic
 
 
@@ -35,6 +38,11 @@ def test_the_digest_ignores_layout_and_notices_every_value(recipe_text):
         ('history = "90d"', 'history = "10d"', ["validation needs 80d", "10d"]),
         ('"catboost", "mean"', '"mean"', ["[models.catboost] is there"]),
         ("name =", "name", ["not valid TOML"]),
+        ('retrain = "0 3 * * *"', 'retrain = "every day"', ["deploy.retrain", "write five fields"]),
+        ('wallet = "btc-usd-5min"', 'wallet = "../x"', ["deploy.wallet is '../x'; it may hold only small letters"]),
+        ('symbol = "BTCUSDT"', 'symbol = "btc"', ["data.symbol is 'btc'; it may hold only capital letters and digits"]),
+        ("folds = 3", "folds = -1", ["search.folds is -1; it should be greater than or equal to 2"]),
+        ("folds = 3", 'folds = "three"', ["search.folds is 'three'; it should be a valid integer"]),
     ],
 )
 def test_each_fault_is_one_sentence_that_says_where_and_what(recipe_text, old, new, words):
@@ -45,6 +53,11 @@ def test_each_fault_is_one_sentence_that_says_where_and_what(recipe_text, old, n
     assert message.startswith("my.toml")
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+def test_every_pattern_of_the_schema_is_told_in_words():
+    text = json.dumps(Recipe.model_json_schema())
+    assert set(re.findall(r'"pattern": "(.*?)"', text)) - {"^P"} <= set(_KINDS)
 
 
 def test_a_horizon_that_is_no_multiple_of_the_bar_is_refused(recipe_text):

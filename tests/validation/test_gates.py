@@ -157,6 +157,47 @@ def test_earlier_tries_on_the_same_rows_count(recipe, make_oos):
     assert gate(after, name).value > 2 * gate(alone, name).value
 
 
+@pytest.mark.parametrize("name", ["knows more than zero", "not the luck of many tries"])
+def test_evidence_passes_below_the_level_and_not_above(recipe, make_oos, name):
+    oos, scale = make_oos(recipe, correlation=0.03, seed=3, rows=3000)
+
+    def judged(alpha):
+        levels = changed(recipe, gates={"alpha": alpha, "bootstrap": 400})
+        return gate(judge(levels, oos, "ridge", scale, {})[0], name)
+
+    p_value = judged(0.05).value
+    assert 0.005 < p_value < 0.3
+    assert (judged(1.01 * p_value).passed, judged(0.99 * p_value).passed) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("size", "drift", "words"),
+    [
+        (1.0, 0.0, "below that of zero"),
+        (2.5, 0.0, "ABOVE that of zero"),  # by a fifth of a percent: overconfidence costs what it knows
+        (1.0, 1.5, "below that of drift"),
+        (0.3, 1.0, "ABOVE that of drift"),  # better than zero, and worse than what costs nothing
+    ],
+)
+def test_a_gain_is_over_the_best_baseline_however_small(recipe, make_oos, size, drift, words):
+    oos, scale = make_oos(recipe, correlation=0.04, rows=3000)
+    oos.y_pred.update(ridge=size * oos.y_pred["ridge"], drift=drift * oos.y_pred["ridge"])
+    found = gate(
+        judge(changed(recipe, gates={"bootstrap": 200}), oos, "ridge", scale, {})[0], "loses less than the baselines"
+    )
+    assert words in found.sentence
+    assert found.passed == ("below" in words)
+    assert 0 < abs(found.value) < 0.005
+
+
+def test_many_regimes_share_the_level(recipe, make_oos):
+    oos, scale = make_oos(recipe, rows=3000)
+    found = gate(judge(changed(recipe, gates={"bootstrap": 200}), oos, "ridge", scale, {})[0], "holds in every regime")
+    regimes = int(re.search(r"in none of (\d+) regimes", found.sentence)[1])
+    assert regimes >= 6
+    assert found.threshold == pytest.approx(recipe.gates.alpha / regimes)
+
+
 def test_a_regime_in_which_it_is_worse_than_zero_stops_it(recipe, make_oos):
     oos, scale = make_oos(recipe, correlation=0.15)
     scale = scale * np.where(np.arange(len(scale)) % 3 == 0, 1.5, 1.0)  # every third row is turbulent

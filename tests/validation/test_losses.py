@@ -39,6 +39,13 @@ def test_a_price_topic_is_scored_on_prices_and_a_return_topic_on_returns(recipe,
     assert topic_loss(parse_recipe(text, "r"), y, p, close, scale)[0] == pytest.approx(1e-4)
 
 
+def test_the_scale_of_a_price_topic_is_in_prices_too(recipe):
+    scaled = recipe.model_copy(update={"topic": recipe.topic.model_copy(update={"loss": "ztae"})})
+    y, p, close = np.array([0.1]), np.array([-0.2]), np.array([100.0])
+    found = topic_loss(scaled, y, p, close, np.array([0.8]))[0]
+    assert found == pytest.approx(abs(np.tanh(np.exp(0.1) / 0.8) - np.tanh(np.exp(-0.2) / 0.8)))
+
+
 def test_values_that_a_loss_cannot_judge_are_refused():
     with pytest.raises(EvaluationError, match="bce needs values from 0 to 1"):
         LOSSES["bce"](np.array([2.0]), np.array([0.5]), np.ones(1))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from crucible.errors import EvaluationError
 from crucible.recipe import Recipe
-from crucible.validation.splits import Stages, combinatorial, inner_folds
+from crucible.validation.splits import Fold, Stages, combinatorial, inner_folds
+from crucible.validation.walk_forward import _labels_precede_tests
 
 HOUR = timedelta(hours=1)
 
@@ -131,6 +132,15 @@ def test_no_training_label_reaches_what_is_judged(recipe, rows, folds, test, hor
     for fold in inner:
         assert (times[fold.train] + reach).max() < times[fold.validation].min()
         assert (times[fold.validation] + reach).max() < times[fold.test].min()
+
+
+def test_the_check_on_the_rows_that_were_used_sees_a_label_that_ends_with_the_first_test_row():
+    times = hours(12)
+
+    def purged(last):
+        return _labels_precede_tests(times, [Fold(0, np.arange(last + 1), np.arange(7, 9))], np.timedelta64(2 * HOUR))
+
+    assert (purged(4), purged(5)) == (True, False)
 
 
 def test_too_little_history_says_how_much_is_needed(recipe):

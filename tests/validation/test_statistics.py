@@ -13,7 +13,7 @@ from scipy.stats import norm
 from crucible.errors import EvaluationError
 from crucible.validation.statistics import hac
 from crucible.validation.statistics.comparison import clark_west, confidence_set, diebold_mariano, superior_ability
-from crucible.validation.statistics.precision import days_until, detectable_correlation, exact, wilson
+from crucible.validation.statistics.precision import days_until, detectable_correlation, exact
 from crucible.validation.statistics.selection import deflated_sharpe, expected_best, overfitting_probability
 
 
@@ -146,8 +146,6 @@ def test_overfitting_is_even_odds_for_noise_and_nil_for_skill():
 
 
 def test_intervals_of_shares():
-    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
     assert exact(0, 300) == pytest.approx((0.0, 0.0122), abs=1e-4)
     assert exact(3, 300)[1] == pytest.approx(0.0289, abs=1e-4)
 

@@ -1,6 +1,7 @@
 """The ledger cannot be rewritten, and the deployment set answers once."""
 
 import json
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -47,6 +48,13 @@ def test_trials_of_all_versions_are_counted(ledger, recipe):
     ledger.append(SEARCHED, recipe, AT, trials=24)
     ledger.append(SEARCHED, version(recipe, 2), AT, trials=10)
     assert ledger.summary() == {"trials": 34, "opened": 0}
+
+
+def test_an_entry_is_on_the_disk_before_anything_goes_on(ledger, recipe, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    ledger.append(OPENED, recipe, AT, first="2026-01-01", last="2026-01-05")
+    assert synced == [ledger.path.stat().st_size]
 
 
 @pytest.mark.parametrize("damage", ["edited", "removed", "torn"])

@@ -1,4 +1,5 @@
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from crucible.clock import ManualClock, SystemClock
 from crucible.errors import StoreError
 from crucible.worker.deployment import STALE_SECONDS, Actual
-from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, read_journal, read_steps
+from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, open_journal, read_journal, read_steps
 from crucible.worker.journal_file import link_recipe
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -79,6 +80,33 @@ def test_only_declared_steps_are_ever_recorded(steps, tmp_path_factory):
                     journal.move(1, step)
         assert journal.row(1).state == state
         assert bool(journal.unfinished()) == (state not in TERMINAL)
+
+
+def test_nothing_follows_an_end_and_only_a_signature_is_ever_made_again():
+    way = ("seen", "features", "predicted", "signed", "broadcast", "included", "scored")
+    ends = {"scored", "unscored", "missed", "rejected"}
+    assert {state for state, following in FOLLOWS.items() if not following} == ends
+    for failure in ("missed", "rejected"):
+        assert {state for state, following in FOLLOWS.items() if failure in following} == set(way[:5])
+    steps = {(one, other) for one in way for other in FOLLOWS[one] if other in way}
+    assert {(one, other) for one, other in steps if way.index(other) < way.index(one)} == {("broadcast", "signed")}
+    assert {one for one, other in steps if other == "broadcast"} == {"signed"}  # nothing is sent that was not recorded
+
+
+def test_what_is_recorded_outlives_a_power_cut(tmp_path):
+    with closing(open_journal(tmp_path / "j.db")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL: every commit is on the disk
+
+
+def test_a_step_that_fails_half_way_leaves_nothing(journal):
+    journal.seen(1, 9)
+    journal._connection.execute("ALTER TABLE step RENAME TO elsewhere")
+    with pytest.raises(StoreError, match="no such table: step"):
+        journal.move(1, "predicted", value=2.0)
+    journal._connection.execute("ALTER TABLE elsewhere RENAME TO step")
+    assert (journal.row(1).state, journal.row(1).value) == ("seen", None)
+    assert journal.move(1, "predicted", value=3.0).value == 3.0
 
 
 def test_a_full_or_damaged_disk_is_one_sentence_and_nothing_is_recorded(tmp_path):

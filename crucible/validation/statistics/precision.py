@@ -12,17 +12,6 @@ from crucible.validation.statistics.hac import MeanStatistic
 _POWER = 0.8
 
 
-def wilson(hits: float, trials: float, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a share; ``trials`` may be the number of independent ones, and need not be whole."""
-    if trials <= 0:
-        return 0.0, 1.0
-    z = float(norm.isf((1 - level) / 2))
-    share = hits / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    wide = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    return max(middle - wide, 0.0), min(middle + wide, 1.0)
-
-
 def exact(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Return the Clopper-Pearson interval of a share of independent trials."""
     found = binomtest(hits, trials).proportion_ci(confidence_level=level, method="exact")
