@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
-LOCKS = ("dev.txt", "bootstrap.txt")
-"""Every package of the other locks is in these, in the same version."""
+LOCKS = ("dev.txt", "server.txt", "bootstrap.txt")
+"""Every package of the other locks is in one of these, in the same version."""
 
 CLEAN, FOUND, UNKNOWN = 0, 1, 3
 

@@ -13,8 +13,9 @@ compile() {
 }
 # everything that a developer needs is resolved first; the smaller sets take their versions from it
 compile "$upgrade" --extra dev pyproject.toml requirements/build.in -o requirements/dev.txt
+# the servers' set holds what only Kubernetes needs besides
 taken=(--constraint requirements/dev.txt pyproject.toml)
 compile --extra lab "${taken[@]}" -o requirements/all.txt
-compile --extra lab --extra postgres --extra s3 --extra server "${taken[@]}" -o requirements/server.txt
+compile --extra lab --extra postgres --extra s3 --extra server --extra kubernetes "${taken[@]}" -o requirements/server.txt
 compile "${taken[@]}" -o requirements/worker.txt
 compile "$upgrade" requirements/bootstrap.in -o requirements/bootstrap.txt
