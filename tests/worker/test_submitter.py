@@ -120,14 +120,14 @@ def test_running_out_of_gas_in_a_block_is_cured_by_more_or_given_up(play, monkey
         simulate = desk.core.simulate
         monkeypatch.setattr(desk.core, "simulate", lambda content: int(simulate(content) * share))
         await desk.handle()
-        for _ in range(4):
+        for _ in range(9):
             desk.step()
             await desk.submitter.settle()
         row = desk.row()
         assert row.state == state, row
         assert row.value == 100.0
         paid = [log for log in desk.delivered() if "out of gas" in log]
-        assert len(paid) == (1 if state == "included" else 3)
+        assert len(paid) == (1 if state == "included" else 4)
         if state == "rejected":
             assert "the gas limit was too low" in row.reason
 
