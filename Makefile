@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 export CRUCIBLE_SHARED := $(abspath $(SHARED))
 
-.PHONY: help install demo demo-real up test check docs bench prove lock clean
+.PHONY: help install demo demo-real up test check docs bench prove audit lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ prove: $(STAMP) ## Long suites: many kills, many seeds
 
 bench: $(STAMP) ## Side-by-side figures, as JSON
 	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+
+audit: $(STAMP) ## Look the locked packages up in a database of vulnerabilities, where one can be reached
+	@$(BIN)/python requirements/audit.py
 
 lock: ## Resolve the dependencies anew into requirements/
 	bash requirements/lock.sh

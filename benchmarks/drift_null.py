@@ -114,14 +114,14 @@ def null_summary(null: list[Days]) -> dict[str, Any]:
         # how many separate alarms a level gives is how many months' smallest p-values are below it
         extremes = np.sort(np.concatenate([_minima(-np.log(item.p_values[kind]), CHECKS) for item in null]))
         found[kind] = {
-            "level_one_in_10000_days": float(np.exp(-_tail(extremes, len(extremes) * 5 / ONE_IN))),
+            "level_one_in_10000_days": float(np.exp(-tail(extremes, len(extremes) * 5 / ONE_IN))),
             "in_use": LEVELS[kind].value,
             "alarms": sum(separate(item.p_values[kind] < LEVELS[kind].value) for item in null),
             "smallest": float(np.exp(-extremes[-1])),
         }
     heights = np.sort(np.concatenate([_minima(item.path, DAY) for item in null]))
     found["loss"] = {
-        "level_one_in_10000_days": _tail(heights, len(heights) * 5 / ONE_IN),
+        "level_one_in_10000_days": tail(heights, len(heights) * 5 / ONE_IN),
         "in_use": LEVELS["loss"].value,
         # a sum that wavers about the level is one alarm
         "alarms": int((heights > LEVELS["loss"].value).sum()),
@@ -166,7 +166,7 @@ def _minima(extreme: np.ndarray, per_day: int) -> np.ndarray:
     return extreme[:whole].reshape(-1, width).max(axis=1)
 
 
-def _tail(ordered: np.ndarray, wanted: float) -> float:
+def tail(ordered: np.ndarray, wanted: float) -> float:
     """Return the height that ``wanted`` of these maxima would exceed, by the exponential tail of the largest 5 %."""
     count = max(len(ordered) // 20, 10)
     start = float(ordered[-count - 1])

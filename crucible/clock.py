@@ -7,6 +7,8 @@ agree on the time without talking to each other:
     Real time.
 ``2026-02-01T00:00:00Z@1763700000.0x60``
     The given instant happened at that Unix time, and time has run 60 times faster since.
+``stepped:60:/home/clock``
+    The instant that the file holds. Whoever wrote it there decides when time goes on; an hour usually takes a minute.
 """
 
 from __future__ import annotations
@@ -17,11 +19,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from crucible.errors import SettingsError
 
 _SCALED = re.compile(r"^(?P<start>[^@]+)@(?P<wall>[0-9.]+)x(?P<speed>[0-9.]+)$")
+_STEPPED = re.compile(r"^stepped:(?P<speed>[0-9.]+):(?P<path>.+)$")
+_LOOK_SECONDS = 0.02
 
 
 class Clock(Protocol):
@@ -99,6 +104,55 @@ class ScaledClock:
         return f"{self.start.astimezone(UTC).isoformat()}@{self.wall_start!r}x{self.speed!r}"
 
 
+@dataclass(frozen=True)
+class SteppedClock:
+    """The instant that a file holds: several processes share a time that one of them moves, as slowly as it must.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file; ISO, UTC.
+    speed : float
+        How many times faster than real time it usually runs: only patience is reckoned by it.
+    """
+
+    path: Path
+    speed: float
+
+    def now(self) -> datetime:
+        """Return the instant that the file holds.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such file, or it holds no instant.
+        """
+        try:
+            return datetime.fromisoformat(self.path.read_text())
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"The stepped clock {self.path} cannot be read ({error}).") from error
+
+    def move_to(self, instant: datetime) -> None:
+        """Let it be ``instant``, aware, for every process that reads this clock."""
+        fresh = self.path.with_name(self.path.name + ".next")
+        fresh.write_text(instant.astimezone(UTC).isoformat())
+        fresh.replace(self.path)
+
+    def wall_seconds(self, duration: timedelta) -> float:
+        """Return how many real seconds ``duration`` usually takes."""
+        return duration.total_seconds() / self.speed
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Wait until the clock was moved on by ``duration``."""
+        until = self.now() + duration
+        while self.now() < until:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def text(self) -> str:
+        """Return ``stepped:<speed>:<path>``."""
+        return f"stepped:{self.speed!r}:{self.path}"
+
+
 @dataclass
 class ManualClock:
     """A clock that a test moves by hand; sleeping moves it."""
@@ -136,10 +190,12 @@ def parse_clock(text: str) -> Clock:
     Raises
     ------
     SettingsError
-        If it is neither ``system`` nor ``<ISO instant>@<unix seconds>x<speed>``.
+        If it is neither ``system`` nor ``<ISO instant>@<unix seconds>x<speed>`` nor ``stepped:<speed>:<path>``.
     """
     if text == "system":
         return SystemClock()
+    if (stepped := _STEPPED.match(text)) and float(stepped["speed"]) > 0:
+        return SteppedClock(Path(stepped["path"]), float(stepped["speed"]))
     match = _SCALED.match(text)
     try:
         if match is None:

@@ -15,7 +15,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from crucible.deploy_settings import DeploySection
 from crucible.duration import format_duration, parse_duration
@@ -212,7 +220,8 @@ class GateSection(Section):
 
     ``alpha`` is the level of every test on the outer windows, ``confirm`` that of the last one, on outer windows and
     deployment set together: the rate of false promotions is at most about that. ``block`` is the length of a bootstrap
-    block in horizons.
+    block in horizons. ``too_good`` is the share of right directions above which a leak is supposed, where the market is
+    known to be more predictable than markets are.
     """
 
     minimum_grade: Grade
@@ -222,6 +231,13 @@ class GateSection(Section):
     block: int = Field(ge=2)
     operation: OperationSection = OperationSection()
     marginal: Literal["report", "require"] = "report"
+    too_good: float | None = Field(default=None, gt=0.5, le=1)
+
+    @model_serializer(mode="wrap")
+    def _without_silence(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # recipes that say nothing of the newest key keep the identity that they had before there was one
+        values: dict[str, Any] = serialize(self)
+        return values if self.too_good is not None else {key: it for key, it in values.items() if key != "too_good"}
 
 
 class Recipe(Section):

@@ -1,7 +1,8 @@
 """Where things are: folders and endpoints, from the environment and from a running ``crucible up``.
 
-Order of precedence: an environment variable, then ``<home>/data/endpoints.json`` (written while ``crucible up`` or
-``crucible demo`` runs, removed when it stops), then the default. Nothing else in Crucible reads the environment.
+Order of precedence: an environment variable (or, for a secret, the file that ``…_FILE`` names), then
+``<home>/data/endpoints.json`` (written while ``crucible up`` or ``crucible demo`` runs, removed when it stops), then
+the default. Nothing else in Crucible reads the environment.
 
 ``CRUCIBLE_NETWORK`` (or ``--network``) decides between them: ``testnet`` and ``mainnet`` mean the public networks,
 whatever runs here; ``local`` means what runs here, and is refused if nothing does; without it, what runs here counts,
@@ -42,15 +43,17 @@ PUBLIC: dict[Network, dict[str, str]] = {
 """The public networks' endpoints."""
 
 
-_SECRETS = ("allora_key", "mlflow_store", "fleet_database", "alert_urls", "alert_ping")
-"""Fields that may hold a password: never read from the endpoints file, which everybody may read."""
+_SECRETS = ("allora_key", "mlflow_store", "dagster_store", "fleet_database", "alert_urls", "alert_ping")
+"""Fields that may hold a password: never read from the endpoints file, which everybody may read, and instead of the
+value a file that holds it may be named."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """Folders and endpoints of one Crucible home.
 
-    Every field can be set by the environment variable ``CRUCIBLE_<FIELD>`` in capitals.
+    Every field can be set by the environment variable ``CRUCIBLE_<FIELD>`` in capitals; one that may hold a password
+    also by ``CRUCIBLE_<FIELD>_FILE``, the file that holds it.
     """
 
     home: Path
@@ -78,6 +81,9 @@ class Settings:
     mlflow_store: str = field(default="", repr=False)
     """MLflow's database, ``sqlite:///path`` or ``postgresql+psycopg://user:password@host/name``; empty for
     ``mlruns/mlflow.db``. Never written to a log."""
+    dagster_store: str = field(default="", repr=False)
+    """Where Dagster keeps runs, events and schedules, ``postgresql+psycopg2://user:password@host/name``; empty for
+    files in ``data/dagster``. Needs the extra ``server``. Never written to a file or a log."""
     artifact_root: str = ""
     """Where MLflow keeps bundles and reports, a folder or ``s3://bucket/prefix``; empty for ``mlruns/artifacts``."""
     dask_scheduler: str = ""
@@ -122,6 +128,8 @@ class Settings:
             name = "CRUCIBLE_CLOCK" if item.name == "clock_text" else f"CRUCIBLE_{item.name.upper()}"
             if item.name not in ("home", "recipes", "network") and name in env:
                 values[item.name] = env[name]
+            if item.name in _SECRETS and not values.get(item.name) and env.get(f"{name}_FILE"):
+                values[item.name] = _read_secret(f"{name}_FILE", Path(env[f"{name}_FILE"]))
         settings = cls(**values)
         parse_clock(settings.clock_text)
         return settings
@@ -208,6 +216,13 @@ class Settings:
         values = asdict(self)
         values["clock"] = values.pop("clock_text")
         return {f"CRUCIBLE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _read_secret(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name} names {path}, which cannot be read ({error}).") from error
 
 
 def _endpoints(wanted: str, path: Path) -> dict[str, Any]:

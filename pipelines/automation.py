@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from crucible.errors import CrucibleError
+from crucible.monitor.alert_rules import live_period
 from crucible.recipe import Recipe
 from crucible.settings import Settings
 from pipelines.jobs import answer_topic, check_topic, evaluate_live, promote, roll_back
@@ -18,7 +19,6 @@ from resources.home import Home
 
 _ON = dg.DefaultSensorStatus.RUNNING
 _LIVE_EVERY = timedelta(hours=1)
-_LIVE_EPOCHS = 12
 _BEGUN = datetime(2020, 1, 1)  # noqa: DTZ001 -- only a grid, and never shown
 
 Requests = Iterator[dg.RunRequest | dg.SkipReason]
@@ -33,7 +33,7 @@ def live_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     from crucible.monitor.cycle import shadow_versions
 
     for recipe in _answering(home.settings):
-        period = max(_LIVE_EVERY, _LIVE_EPOCHS * recipe.topic.cadence)
+        period = live_period(recipe.topic.cadence)
         if not _served_for(home.settings, recipe, period) and not (
             recipe.deploy.live_epochs and shadow_versions(home.settings, recipe)
         ):

@@ -12,7 +12,11 @@ from crucible.errors import ChainError
 
 @dataclass(frozen=True)
 class TopicInfo:
-    """What the chain says of a topic; lengths in blocks."""
+    """What the chain says of a topic; lengths in blocks.
+
+    ``kind`` is ``regression`` or ``classification``, ``arity`` is ``single`` or ``multi``, and both are ``unspecified``
+    on an older chain.
+    """
 
     id: int
     metadata: str
@@ -20,6 +24,8 @@ class TopicInfo:
     epoch_length: int
     ground_truth_lag: int
     worker_window: int
+    kind: str = "unspecified"
+    arity: str = "unspecified"
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,15 @@ def topic_info(topic_id: int, topic: Any) -> TopicInfo:
             f"The node says that topic {topic_id} has epochs of {lengths['epoch']} and windows of "
             f"{lengths['window']} blocks."
         )
-    return TopicInfo(topic_id, str(topic.metadata), str(topic.loss_method), *lengths.values())
+    return TopicInfo(
+        topic_id, str(topic.metadata), str(topic.loss_method), topic.epoch_length, topic.ground_truth_lag,
+        topic.worker_submission_window, _member(topic.topic_type), _member(topic.output_arity),
+    )  # fmt: skip
+
+
+def _member(value: Any) -> str:
+    # a number that the SDK has no name for is of a newer chain
+    return str(getattr(value, "name", None) or value).lower()
 
 
 def network_inference(bundle: Any) -> NetworkInference | None:

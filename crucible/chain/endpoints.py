@@ -20,7 +20,9 @@ from crucible.errors import ChainError, NodeUnreachable, SettingsError
 _LOG = logging.getLogger(__name__)
 _UNREACHABLE = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.RESOURCE_EXHAUSTED)
 _HTTP = "Received :status"  # grpclib's words for an answer that a proxy gave instead of the node: 403, 429, 5xx
+_DOUBT = 1.0  # seconds without an answer after which the same is asked once more, over a new connection
 _HASTE = 1.5  # seconds that a call may take while there is another endpoint to ask
+_SPARE = 6  # connections that were left and are still open: more than there are doubts in a deadline
 _FIRST_REST, _LONGEST_REST = 1.0, 60.0
 _BEHIND = 3  # blocks; endpoints of one chain differ by one or two without being ill
 
@@ -54,6 +56,7 @@ class Endpoint:
     rest_until: float = 0.0
     _channel: Channel | None = None
     _stubs: dict[str, Any] = field(default_factory=dict)
+    _left: list[Channel] = field(default_factory=list)  # on which calls may still be under way
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -71,7 +74,7 @@ class Endpoint:
         """Call one method; see :meth:`Endpoints.call`."""
         try:
             async with asyncio.timeout(deadline):
-                return await getattr(self._stub(service), method)(request, timeout=deadline)
+                return await self._insist(service, method, request, deadline)
         except GRPCError as error:
             if error.status in _UNREACHABLE or _HTTP in str(error.message):
                 raise NodeUnreachable(f"The node at {self.url} does not answer: {error.message}.") from error
@@ -89,6 +92,40 @@ class Endpoint:
             self._channel.close()
             self._channel = None
             self._stubs.clear()
+        for channel in self._left:
+            channel.close()
+        self._left.clear()
+
+    async def _insist(self, service: str, method: str, request: Any, deadline: float) -> Any:
+        """Ask, and ask again every second over a new connection; the first answer counts.
+
+        A connection that has died without a word, or a request that got lost, must not cost the whole deadline: the
+        window may be over by then.
+        """
+        asked: set[asyncio.Task[Any]] = set()
+        try:
+            while True:
+                call = getattr(self._stub(service), method)
+                channel = self._channel
+                asked.add(asyncio.create_task(call(request, timeout=deadline)))
+                done, _ = await asyncio.wait(asked, timeout=_DOUBT, return_when=asyncio.FIRST_COMPLETED)
+                if done:
+                    return done.pop().result()
+                self._doubt(channel)
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+
+    def _doubt(self, channel: Channel | None) -> None:
+        """Leave ``channel`` for a new one, unless that was done already; calls under way on it go on."""
+        if channel is not None and channel is self._channel:
+            self._left.append(channel)
+            self._channel = None
+            self._stubs.clear()
+        for old in self._left[:-_SPARE]:
+            old.close()
+        del self._left[:-_SPARE]
 
     def _stub(self, service: str) -> Any:
         if self._channel is None:

@@ -45,6 +45,7 @@ _COMMANDS = {
     "network": ("network", "The network's topic mechanism: check it against vectors."),
     "localnet": ("localnet", "Serve a local Allora network on loopback."),
     "backup": ("backup", "Save all state as one file, and bring it back."),
+    "dagster-home": ("dagster_home", "Write Dagster's instance file and print its folder, for servers run one by one."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 

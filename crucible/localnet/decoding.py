@@ -10,6 +10,9 @@ from betterproto2 import Message
 
 _SCALARS: dict[str, type] = {"int": int, "str": str, "bytes": bytes, "bool": bool, "float": float}
 
+# what a message or an enumeration never is: a message that was sent as a number arrives as that number
+_PLAIN = frozenset({*_SCALARS.values(), list, dict})
+
 
 def refuse_ill_typed(message: Message, *, strict: bool = False) -> None:
     """Raise :class:`ValueError` if a field of ``message``, however deep, has another type than it was declared with.
@@ -25,7 +28,7 @@ def refuse_ill_typed(message: Message, *, strict: bool = False) -> None:
         for item in value if many and isinstance(value, list) else [value]:
             if isinstance(item, Message):
                 refuse_ill_typed(item, strict=strict)
-            elif (scalar is not None and not isinstance(item, scalar)) or isinstance(item, (list, dict)):
+            elif item is not None and (not isinstance(item, scalar) if scalar else type(item) in _PLAIN):
                 raise ValueError(f"{type(message).__name__}.{name} has the wrong wire type")
 
 
@@ -35,5 +38,7 @@ def _declared(kind: Any) -> tuple[tuple[str, type | None, bool], ...]:
     for item in fields(kind):
         text = str(item.type)
         many = text.startswith("list[")
-        rows.append((item.name, _SCALARS.get(text.removeprefix("list[").removesuffix("]")), many))
+        rows.append(
+            (item.name, _SCALARS.get(text.removeprefix("list[").removesuffix("]").removesuffix(" | None")), many)
+        )
     return tuple(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from crucible.localnet.control import ControlFace, Step
 from crucible.localnet.core import Core
@@ -18,6 +19,16 @@ FAUCET_GRANT = 10**18
 _TOPICS_PER_PAGE = 100
 
 
+@web.middleware
+async def _refuse_unreadable(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 400 where a body ends early or is not in the encoding that it claims, whatever it is sent to."""
+    try:
+        await request.read()
+    except (web.RequestPayloadError, ConnectionError):
+        return web.json_response({"error": "the body cannot be read"}, status=400)
+    return await handler(request)
+
+
 class HttpFace:
     """The aiohttp application over a :class:`Core`."""
 
@@ -28,7 +39,7 @@ class HttpFace:
 
     def application(self) -> web.Application:
         """Return the application."""
-        app = web.Application()
+        app = web.Application(middlewares=[_refuse_unreadable])
         app.router.add_get("/websocket", self._websocket.serve)
         app.router.add_post("/api/request", self._faucet)
         app.router.add_get("/v2/allora/{network}/topics", self._topics)

@@ -83,7 +83,10 @@ class Node:
         """
         self._http = HttpFace(self.core, self.step)
         self._grpc = _ClosingServer([Service(self.core)])
-        self._runner = web.AppRunner(self._http.application(), access_log=None, shutdown_timeout=0.5)
+        # no lingering: what was refused is not read to its end
+        self._runner = web.AppRunner(
+            self._http.application(), access_log=None, shutdown_timeout=0.5, lingering_time=0.0
+        )
         try:
             await self._runner.setup()
             site = web.TCPSite(self._runner, "127.0.0.1", self.http_port)

@@ -41,6 +41,8 @@ class TopicSpec:
         Whether localnet keeps the topic active without anybody's funds and stake.
     creator : str
         The address that may change the topic's whitelists.
+    kind, arity : str
+        ``regression`` or ``classification``, ``single`` or ``multi``; localnet itself settles scalar topics only.
 
     Raises
     ------
@@ -64,6 +66,8 @@ class TopicSpec:
     sponsored: bool = True
     creator: str = "localnet"
     allow_negative: bool = False
+    kind: str = "regression"
+    arity: str = "single"
 
     def __post_init__(self) -> None:
         if not 0 < self.worker_window <= self.epoch_length <= self.ground_truth_lag:

@@ -112,6 +112,8 @@ def described(topic: Topic) -> e.Topic:
         ground_truth_lag=spec.ground_truth_lag,
         worker_submission_window=spec.worker_window,
         allow_negative=spec.allow_negative,
+        topic_type=e.TopicType[spec.kind.upper()],
+        output_arity=e.TopicOutputArity[spec.arity.upper()],
         initial_regret=decimal_text(float(topic.mechanism.initial_regret)),
         **{theirs: decimal_text(getattr(params, ours)) for theirs, ours in _NUMBERS.items()},
     )

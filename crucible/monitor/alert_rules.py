@@ -18,7 +18,9 @@ LEAST_BALANCE = 10**12
 """In uallo: so little is low, whatever was spent so far; the worker asks the faucet below it."""
 
 STALE_BARS = timedelta(hours=6)
-"""Stored bars older than this (the clock's time) are stale: they are brought up to date every hour."""
+"""Stored bars are stale when they are this much older (the clock's time) than the period in which they are renewed."""
+
+_LIVE_LEAST, _LIVE_EPOCHS = timedelta(hours=1), 12
 
 Holding = Iterator[tuple[str, str]]
 """Subject and sentence of each thing that holds."""
@@ -89,10 +91,15 @@ def low_balance(situation: Situation) -> Holding:
             yield item.recipe, f"{item.address} holds {item.balance} uallo, which lasts {item.runway:.1f} days"
 
 
+def live_period(cadence: timedelta) -> timedelta:
+    """Return how often bars are brought up to date and live forecasts evaluated: every hour, or every 12 epochs."""
+    return max(_LIVE_LEAST, _LIVE_EPOCHS * cadence)
+
+
 def stale_bars(situation: Situation) -> Holding:
     """The newest stored bar is old."""
     for item in situation.recipes:
-        if item.bar_closed is not None and situation.now - item.bar_closed > STALE_BARS + item.cadence:
+        if item.bar_closed is not None and situation.now - item.bar_closed > STALE_BARS + live_period(item.cadence):
             yield item.recipe, f"the newest stored bar closed at {item.bar_closed:%Y-%m-%d %H:%M} UTC"
 
 

@@ -165,7 +165,7 @@ class _Asker:
             value = await self.ask(name, *epoch, row.address)
             found += [(row.key, name, float(value))] if value is not None else []
         if "rank" not in has and (losses := await self.ask("losses", *epoch)) is not None:
-            found += _rank(row, losses)
+            found += _rank(row, losses.inferers)
         return found
 
     async def ask(self, method: str, *arguments: Any) -> Any:

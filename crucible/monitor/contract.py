@@ -35,21 +35,22 @@ _EPOCHS = 12
 
 @dataclass(frozen=True)
 class Contract:
-    """What the chain says of a topic; lengths in blocks. ``arity`` is 0 where the client does not tell it."""
+    """What the chain says of a topic; lengths in blocks, ``kind`` and ``arity`` in the chain's words, lower case."""
 
     topic_id: int
     loss_method: str
     epoch_length: int
     ground_truth_lag: int
     worker_window: int
-    arity: int = 0
+    kind: str = "unspecified"
+    arity: str = "unspecified"
 
     @classmethod
     def of(cls, topic: TopicInfo) -> Contract:
         """Return the contract in the chain's answer."""
         return cls(
             topic.id, topic.loss_method, topic.epoch_length, topic.ground_truth_lag, topic.worker_window,
-            int(getattr(topic, "arity", 0)),
+            topic.kind, topic.arity,
         )  # fmt: skip
 
 
@@ -70,8 +71,10 @@ def breaks(recipe: Recipe, contract: Contract, pinned: Contract | None, journal:
     found = []
     if contract.loss_method != recipe.topic.loss:
         found.append(f"the loss method is {contract.loss_method}, the recipe says {recipe.topic.loss}")
-    if contract.arity > 1:
-        found.append(f"the topic wants {contract.arity} values, a recipe answers with one")
+    if contract.kind not in ("regression", "unspecified"):
+        found.append(f"the topic is of the kind {contract.kind}, a recipe answers with a number")
+    if contract.arity not in ("single", "unspecified"):
+        found.append(f"the topic's arity is {contract.arity}, a recipe answers with one value")
     lengths = {"epoch length": "epoch_length", "ground-truth lag": "ground_truth_lag", "window": "worker_window"}
     for words, name in lengths.items():
         before, now = getattr(pinned, name, None), getattr(contract, name)

@@ -74,14 +74,19 @@ def cumulate(reference: np.ndarray, live: np.ndarray, *, overlap: int = 1, thres
     if len(before) < FEWEST:
         raise EvaluationError(f"{len(before)} independent epochs do not say what is usual; it takes {FEWEST}.")
     steps = _steps(np.concatenate([before, after]), len(before))
+    level = LEVELS["loss"].value if threshold is None else threshold
+    return held_at_zero(steps, len(live), overlap, level)
+
+
+def held_at_zero(steps: np.ndarray, rows: int, overlap: int, level: float) -> Sum:
+    """Return the sum of ``steps``, one per ``overlap`` of ``rows`` rows, that never falls below 0."""
     # S_i = max(S_{i-1} + x_i, 0) is the walk less its lowest point so far
     walk = np.cumsum(steps)
     path = walk - np.minimum(np.minimum.accumulate(walk), 0.0) if len(walk) else walk
-    level = LEVELS["loss"].value if threshold is None else threshold
     over = np.flatnonzero(path > level)
     alarm = int((over[0] + 1) * overlap - 1) if len(over) else None
-    rows = np.repeat(path, overlap)
-    padded = np.concatenate([rows, np.full(len(live) - len(rows), rows[-1] if len(rows) else 0.0)])
+    wide = np.repeat(path, overlap)
+    padded = np.concatenate([wide, np.full(rows - len(wide), wide[-1] if len(wide) else 0.0)])
     return Sum(float(path[-1]) if len(path) else 0.0, level, alarm, padded)
 
 

@@ -18,6 +18,7 @@ from crucible.models.bundle import Manifest, verify_bundle
 from crucible.monitor.cusum import FEWEST, Sum, cumulate
 from crucible.monitor.drift import Finding, Reference
 from crucible.monitor.live import LiveRow, live_rows, overlap_of
+from crucible.monitor.skill import Told, lost_skill
 from crucible.monitor.store import WORKER
 from crucible.monitor.submissions import deployment_of
 from crucible.monitor.truth import log_return_of
@@ -45,6 +46,8 @@ class DriftReport:
         The cumulative sum of the live loss less ``against``'s.
     against : str
         ``network`` or ``zero``.
+    skill : Sum or None
+        How much speaks for forecasts that mean less than they did.
     skipped : tuple of str
         What could not be looked at so far, and why.
     """
@@ -54,6 +57,7 @@ class DriftReport:
     loss: Sum | None
     against: str
     skipped: tuple[str, ...]
+    skill: Sum | None = None
 
     @property
     def moved(self) -> tuple[Finding, ...]:
@@ -62,8 +66,8 @@ class DriftReport:
 
     @property
     def decayed(self) -> bool:
-        """Whether the live loss has become worse."""
-        return self.loss is not None and self.loss.drifted
+        """Whether the live loss has become worse, or the forecasts have lost their meaning."""
+        return any(found is not None and found.drifted for found in (self.loss, self.skill))
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values; of the sum only where it stands."""
@@ -71,8 +75,11 @@ class DriftReport:
             "height": self.loss.height, "threshold": self.loss.threshold, "alarm": self.loss.drifted,
             "against": self.against,
         }  # fmt: skip
+        skill = None if self.skill is None else {
+            "height": self.skill.height, "threshold": self.skill.threshold, "alarm": self.skill.drifted,
+        }  # fmt: skip
         return {
-            "bundle": self.bundle, "findings": [asdict(item) for item in self.findings], "loss": loss,
+            "bundle": self.bundle, "findings": [asdict(item) for item in self.findings], "loss": loss, "skill": skill,
             "skipped": list(self.skipped),
         }  # fmt: skip
 
@@ -108,12 +115,15 @@ def check_drift(settings: Settings, recipe: Recipe) -> DriftReport:
     oos = tried("predictions, residuals and loss", lambda: _judged_on(settings, recipe))
     found = tried("features", lambda: _features(settings, recipe, manifest)) or []
     loss: tuple[Sum, str] | None = None
+    skill: Sum | None = None
     if oos is not None:
         for kind, column in (("predictions", "prediction"), ("residuals", "residual")):
             found += tried(kind, partial(_live, recipe, oos, manifest, rows, kind, column)) or []
         loss = tried("loss", lambda: _loss(recipe, oos, manifest, rows))
+        skill = tried("skill", lambda: _skill(recipe, oos, manifest, rows))
     ordered = sorted(found, key=lambda item: (not item.drifted, item.adjusted))
-    return DriftReport(digest, tuple(ordered), loss[0] if loss else None, loss[1] if loss else "", tuple(skipped))
+    known, against = loss or (None, "")
+    return DriftReport(digest, tuple(ordered), known, against, tuple(skipped), skill)
 
 
 def window_rows(step: timedelta) -> int:
@@ -175,3 +185,12 @@ def _loss(recipe: Recipe, oos: OutOfSample, manifest: Manifest, rows: list[LiveR
     live = np.array([row.loss - row.zero_loss for row in rows if row.loss is not None and row.zero_loss is not None])
     bars = max(recipe.topic.cadence // recipe.data.interval, 1)
     return cumulate(usual[::bars], live, overlap=overlap), "zero"
+
+
+def _skill(recipe: Recipe, oos: OutOfSample, manifest: Manifest, rows: list[LiveRow]) -> Sum:
+    apart = max(recipe.topic.cadence // recipe.data.interval, 1)
+    known = Told(oos.y_pred[manifest.candidate][::apart], oos.y_true[::apart], oos.known_scale[::apart])
+    told = [(log_return_of(recipe, row.close or 0.0, row.value), row.log_return, row.scale) for row in rows]
+    columns = np.array([item for item in told if item[1] is not None and item[2] is not None], dtype=float)
+    per_day = timedelta(days=1) / recipe.topic.cadence
+    return lost_skill(known, Told(*columns.reshape(-1, 3).T), overlap=overlap_of(recipe), per_day=per_day)

@@ -28,8 +28,9 @@ def note_drift(settings: Settings, recipe: Recipe, report: DriftReport) -> None:
     store, now = monitor_store(settings), settings.clock.now()
     words = ", ".join(sorted({item.column for item in report.moved})[:6])
     note_state(store, now, DRIFT, recipe.name, bool(report.moved), {"what": words, "bundle": report.bundle})
-    height = f"{report.loss.height:.0f} of {report.loss.threshold:.0f} against {report.against}" if report.loss else ""
-    note_state(store, now, DECAY, recipe.name, report.decayed, {"what": height, "bundle": report.bundle})
+    sums = ((report.loss, f"against {report.against}"), (report.skill, "of lost skill"))
+    heights = [f"{found.height:.0f} of {found.threshold:.0f} {what}" for found, what in sums if found]
+    note_state(store, now, DECAY, recipe.name, report.decayed, {"what": "; ".join(heights), "bundle": report.bundle})
 
 
 def gather(settings: Settings, recipe: Recipe) -> list[Evidence]:

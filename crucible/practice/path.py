@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crucible.practice.candles import MINUTE_MS, Candles
+from crucible.practice.reversal import Reversal
 from crucible.practice.signal import PlantedSignal
 
 # a yearly volatility of about 55 %: in the middle of what large coins show
@@ -69,9 +70,17 @@ class PathMonth:
 
 
 def simulate_month(
-    state: PathState, signal: PlantedSignal, start_ms: int, minutes: int, generator: np.random.Generator
+    state: PathState,
+    signal: PlantedSignal,
+    start_ms: int,
+    minutes: int,
+    generator: np.random.Generator,
+    turn: tuple[int, Reversal] | None = None,
 ) -> PathMonth:
     """Return ``minutes`` minutes from ``start_ms`` on; the same arguments give the same numbers.
+
+    From the instant of ``turn`` (milliseconds) on, its reversal takes the place of ``signal``; before it, nothing is
+    changed by it.
 
     Stochastic volatility with regimes, drawn independently of the shocks, so that the signal's attainable correlation
     holds; high and low are drawn from the exact law of a Brownian bridge between open and close.
@@ -92,6 +101,10 @@ def simulate_month(
     momentum = _autoregression(shocks, signal.phi, math.sqrt(1 - signal.phi**2), state.momentum)
     before = np.concatenate([[state.momentum], momentum[:-1]])
     standardised = math.sqrt(1 - signal.rho**2) * shocks + signal.rho * before
+    if turn is not None and turn[0] <= time[-1]:
+        at = max((turn[0] - start_ms) // MINUTE_MS, 0)
+        momentum[at:], standardised[at:] = _reversed(shocks[at:], turn[1], momentum[at - 1] if at else state.momentum)
+        volatility[at:] *= turn[1].scale
     returns = volatility * standardised
 
     close = state.price * np.exp(np.cumsum(returns))
@@ -111,6 +124,12 @@ def simulate_month(
     )
     end = PathState(float(close[-1]), float(momentum[-1]), float(variance[-1]), int(regime[-1]))
     return PathMonth(candles, momentum, volatility, end)
+
+
+def _reversed(shocks: np.ndarray, turn: Reversal, before: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return z after each minute, and the standardised returns, of a market that turns back."""
+    z = _autoregression(shocks, turn.persistence, turn.gain * turn.noise, before)
+    return z, turn.noise * shocks - turn.kappa * np.concatenate([[before], z[:-1]])
 
 
 def _autoregression(shocks: np.ndarray, persistence: float, scale: float, before: float) -> np.ndarray:

@@ -42,12 +42,14 @@ class PlantedSignal:
     def correlation(self, horizon: timedelta) -> float:
         """Return the attainable correlation of a forecast with the return over the next ``horizon``."""
         steps = horizon // timedelta(minutes=1)
+        forecast = self.rho * (1.0 - self.phi**steps) / (1.0 - self.phi)
+        return forecast / math.sqrt(self.variance(steps))
+
+    def variance(self, steps: int) -> float:
+        """Return the variance of the sum of ``steps`` standardised returns."""
         rho, phi = self.rho, self.phi
-        decayed = 1.0 - phi**steps
-        forecast = rho * decayed / (1.0 - phi)
         c = rho * (math.sqrt((1.0 - rho**2) * (1.0 - phi**2)) + rho * phi)
-        variance = steps + 2.0 * c * (steps * (1.0 - phi) - decayed) / (1.0 - phi) ** 2
-        return forecast / math.sqrt(variance)
+        return steps + 2.0 * c * (steps * (1.0 - phi) - (1.0 - phi**steps)) / (1.0 - phi) ** 2
 
 
 def plant(correlation: float, horizon: timedelta) -> PlantedSignal:

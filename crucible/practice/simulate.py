@@ -13,6 +13,7 @@ import numpy as np
 from crucible.errors import SettingsError
 from crucible.practice.candles import MINUTE_MS, Candles
 from crucible.practice.path import PathMonth, PathState, simulate_month
+from crucible.practice.reversal import Reversal
 from crucible.practice.signal import PlantedSignal
 
 _FIRST_PRICE = {"BTCUSDT": 60_000.0, "ETHUSDT": 3_000.0, "SOLUSDT": 150.0, "NEARUSDT": 5.0}
@@ -39,12 +40,15 @@ class SimulatedMarket:
         Of all randomness.
     signal : PlantedSignal
         See :func:`crucible.practice.signal.plant`.
+    turn : (datetime, Reversal), optional
+        From this instant on the reversal takes the signal's place: a break that is planted.
     """
 
     symbols: tuple[str, ...]
     listed: datetime
     seed: int
     signal: PlantedSignal
+    turn: tuple[datetime, Reversal] | None = None
     base: timedelta = timedelta(minutes=1)
     last: None = None
     _states: dict[tuple[str, int], PathState] = field(default_factory=dict, repr=False)
@@ -85,14 +89,16 @@ class SimulatedMarket:
             A whole number of minutes.
         """
         steps = horizon // timedelta(minutes=1)
-        gain = self.signal.rho * (1 - self.signal.phi**steps) / (1 - self.signal.phi)
+        gain = np.full(len(times_ms), self.signal.rho * (1 - self.signal.phi**steps) / (1 - self.signal.phi))
+        if self.turn is not None:
+            gain[np.asarray(times_ms) >= _ms(self.turn[0])] = -self.turn[1].reach(steps)
         forecast = np.empty(len(times_ms))
         minutes = np.asarray(times_ms) - MINUTE_MS
         months = np.array([self._index(int(minute)) for minute in minutes])
         for month in np.unique(months):
             path, rows = self._path(symbol, int(month)), months == month
             at = (minutes[rows] - path.candles.time[0]) // MINUTE_MS
-            forecast[rows] = gain * path.volatility[at] * path.momentum[at]
+            forecast[rows] = gain[rows] * path.volatility[at] * path.momentum[at]
         return forecast
 
     def _view(self, symbol: str, length_ms: int, month: int) -> Candles:
@@ -115,7 +121,8 @@ class SimulatedMarket:
             start, end = self._span(index)
             entropy = np.random.SeedSequence([self.seed, zlib.crc32(symbol.encode()), index])
             generator = np.random.Generator(np.random.PCG64(entropy))
-            path = simulate_month(state, self.signal, _ms(start), (end - start) // self.base, generator)
+            turn = (_ms(self.turn[0]), self.turn[1]) if self.turn else None
+            path = simulate_month(state, self.signal, _ms(start), (end - start) // self.base, generator, turn)
             state = self._states[symbol, index + 1] = path.end
         self._paths[symbol, month] = path
         while len(self._paths) > _MONTHS_KEPT:

@@ -77,7 +77,10 @@ class KlineStream:
         # before the handshake is answered, so that a client misses nothing that closes once it is connected
         connection = _Connection(self, request, names)
         self.served["stream"] += 1
-        await connection.socket.prepare(request)
+        try:
+            await connection.socket.prepare(request)
+        except ConnectionResetError:
+            raise web.HTTPBadRequest(reason="the client left while the connection was made") from None
         self._open.add(connection)
         try:
             await connection.serve()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import shutil
 import signal
 import socket
 import sys
@@ -21,6 +20,7 @@ from crucible.localnet.state import last_block_time
 from crucible.process import Child, end_leftovers, stop_all, write_json
 from crucible.recipe import Recipe
 from crucible.settings import Settings
+from crucible.stack.instance import write_instance
 from crucible.stack.world import World
 
 Tell = Callable[[str], None]
@@ -143,9 +143,7 @@ class Stack:
                 "--exchange-url", self.settings.exchange_url]  # fmt: skip
 
     def _start_dagster(self, port: int) -> None:
-        home = self.settings.dagster_home
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.project / "dagster.yaml", home / "dagster.yaml")
+        write_instance(self.settings, self.project)
         self._spawn(
             "dagster",
             [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml", "--host", "127.0.0.1",

@@ -306,7 +306,8 @@ def _minimum_grade(recipe: Recipe, card: Scorecard) -> GateResult:
 
 
 def _not_too_good(recipe: Recipe, card: Scorecard) -> GateResult:
-    level = next(level for horizon, level in _TOO_GOOD.items() if recipe.topic.horizon <= horizon)
+    usual = next(level for horizon, level in _TOO_GOOD.items() if recipe.topic.horizon <= horizon)
+    level = recipe.gates.too_good or usual
     accuracy = card.metrics["directional_accuracy"]
     passed = accuracy <= level
     sentence = f"direction is right in {accuracy:.2%}, " + (

@@ -205,6 +205,11 @@ class Journal:
         query = f"SELECT max(nonce) FROM submission WHERE {_KEY}"
         return self._connection.execute(query, self._key).fetchone()[0] or 0
 
+    def nonces(self, since: int = 0) -> list[int]:
+        """Return every nonce that is recorded, from ``since`` on, ascending."""
+        query = f"SELECT nonce FROM submission WHERE {_KEY} AND nonce >= ? ORDER BY nonce"
+        return [nonce for (nonce,) in self._connection.execute(query, (*self._key, since)).fetchall()]
+
     def under_way(self) -> list[Row]:
         """Return what this wallet has signed and no block holds so far, of every topic and role, by sequence."""
         chain_id, _, _, address = self._key

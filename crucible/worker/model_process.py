@@ -47,7 +47,7 @@ class _Lean(MetaPathFinder):
 
 
 class ModelProcess:
-    """Serves the requests ``load``, ``predict`` and ``losses``."""
+    """Serves the requests ``load``, ``predict``, ``losses`` and ``ping``."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -59,6 +59,8 @@ class ModelProcess:
         """Return the answer to one request; a failure is an answer too, with its reason's code."""
         try:
             match request["do"]:
+                case "ping":
+                    return {}
                 case "load":
                     return self._load(request)
                 case "predict":

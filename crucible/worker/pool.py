@@ -1,7 +1,12 @@
 """The processes that predict, as the process that signs sees them: asked with a deadline, replaced when they fail.
 
-One process serves all deployments of a wallet. A deployment whose prediction hung or crashed it is served by a process
-of its own from then on, so that it cannot do so to its neighbours again.
+One process serves all deployments of a wallet. A deployment whose prediction hung or crashed it is served by one of its
+own from then on, so that it cannot do so to its neighbours again.
+
+What is late costs an attempt; the process is replaced only once it gives no sign of life, or a request never ends. On a
+machine that is merely too slow everything is late, and a process that is replaced for it imports, compiles and fetches
+anew: starting processes would become the load. For the same reason own processes are few, and one that fails again and
+again is replaced ever later.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +28,11 @@ from crucible.worker.reasons import Reason
 _LOG = logging.getLogger(__name__)
 _LOAD_SECONDS = 60.0
 _LARGEST_LINE = 1 << 20
-_START_PAUSE = 1.0
+_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # before a process is replaced, by failures since its last answer
+_MOST_OWN = 3  # processes that serve one deployment each
+_SIGN_OF_LIFE = 5.0  # seconds in which a process whose answer is late says that it lives
+_PATIENCE = 30.0  # seconds in which it gives that answer after all
+_Answer = asyncio.Future[dict[str, Any]]
 _LEAN = {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # one row at a time
 
 
@@ -60,11 +69,12 @@ class _Process:
         self.loads: dict[tuple[str, str], dict[str, Any]] = {}
         self.restarts = 0
         self.killed = False
+        self._failures = 0  # since the last prediction
         self._settings = settings
         self._popen: asyncio.subprocess.Process | None = None
         self._started: asyncio.Task[None] | None = None
-        self._readers: set[asyncio.Task[None]] = set()
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, _Answer] = {}
         self._count = 0
         self._generation = 0
         self._closing = False
@@ -74,8 +84,8 @@ class _Process:
         """The id of the process, 0 while there is none."""
         return self._popen.pid if self._popen is not None and self._popen.returncode is None else 0
 
-    async def ask(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Return the answer; a process that does not give it in time is killed and replaced."""
+    async def ask(self, request: Mapping[str, Any], seconds: float, hung: Callable[[], None]) -> dict[str, Any]:
+        """Return the answer; ``hung`` is called if the process must be replaced because it never gives it."""
         until = asyncio.get_running_loop().time() + seconds
         started = self.start()
         try:
@@ -85,15 +95,18 @@ class _Process:
             raise Withheld(Reason.MODEL_CRASHED, "The process that predicts is not ready yet.") from None
         except OSError as error:
             raise Withheld(Reason.MODEL_CRASHED, f"The process that predicts cannot be started: {error}.") from error
+        future = self._send(request)
         try:
             async with asyncio.timeout_at(until):
-                return await self._send(request)
+                answer = await asyncio.shield(future)
         except TimeoutError:
-            self._kill()
+            self._keep(asyncio.create_task(self._overdue(future, hung)))
             raise Withheld(
-                Reason.MODEL_HUNG,
-                f"The prediction took longer than the {seconds:.1f} s that it may; its process is replaced.",
+                Reason.MODEL_HUNG, f"The prediction took longer than the {seconds:.1f} s that it may."
             ) from None
+        if request["do"] == "predict":
+            self._failures = 0
+        return answer
 
     def start(self) -> asyncio.Task[None]:
         """Start it, unless that was done."""
@@ -110,17 +123,29 @@ class _Process:
             await asyncio.gather(self._started, return_exceptions=True)
         if self._popen is not None and self._popen.returncode is None:
             self._popen.kill()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _kill(self) -> None:
-        if self._popen is not None and self._popen.returncode is None:
-            self.killed = True
-            self._popen.kill()
-            self._replace(0.0)
+    async def _overdue(self, future: _Answer, hung: Callable[[], None]) -> None:
+        """Wait for a late answer; replace the process if it gives no sign of life, or never that answer."""
+        popen = self._popen
+        life = self._send({"do": "ping"})
+        alive, _ = await asyncio.wait({life, future}, timeout=_SIGN_OF_LIFE, return_when=asyncio.FIRST_COMPLETED)
+        if alive:
+            await asyncio.wait({future}, timeout=_PATIENCE)
+        if future.done() or popen is not self._popen or popen is None or popen.returncode is not None or self._closing:
+            return
+        words = "its prediction never ended" if alive else "it gave no sign of life"
+        _LOG.warning("The process that predicts is replaced: %s.", words)
+        self.killed = True
+        popen.kill()
+        hung()
+        self._replace()
 
-    def _replace(self, pause: float) -> None:
+    def _replace(self) -> None:
         if self._closing:
             return
+        pause = _PAUSES[min(self._failures, len(_PAUSES) - 1)]
+        self._failures += 1
         self.restarts += 1
         self._started = asyncio.create_task(self._start(pause))
         self._started.add_done_callback(_told)
@@ -134,32 +159,29 @@ class _Process:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LARGEST_LINE,
             env={**os.environ, **self._settings.environment(), **_LEAN},
         )  # fmt: skip
-        reader = asyncio.create_task(self._read(self._popen, self._waiting, self._generation))
-        self._readers.add(reader)
-        reader.add_done_callback(self._readers.discard)
+        self._keep(asyncio.create_task(self._read(self._popen, self._waiting, self._generation)))
         for load in list(self.loads.values()):  # what its predecessor served
             await self._send(load)
 
-    async def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _send(self, request: Mapping[str, Any]) -> _Answer:
         assert self._popen is not None
         assert self._popen.stdin is not None
         self._count += 1
-        waiting, number = self._waiting, self._count
-        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        waiting[number] = future
-        try:
-            self._popen.stdin.write(json.dumps({"id": number, **request}).encode() + b"\n")
-            return await future
-        finally:
-            waiting.pop(number, None)
+        future: _Answer = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_seen)
+        self._waiting[self._count] = future
+        self._popen.stdin.write(json.dumps({"id": self._count, **request}).encode() + b"\n")
+        return future
 
-    async def _read(
-        self, popen: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[dict[str, Any]]], generation: int
-    ) -> None:
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, popen: asyncio.subprocess.Process, waiting: dict[int, _Answer], generation: int) -> None:
         assert popen.stdout is not None
         while line := await popen.stdout.readline():
             answer = json.loads(line)
-            future = waiting.get(answer.pop("id"))
+            future = waiting.pop(answer.pop("id"), None)
             if future is not None and not future.done():
                 future.set_result(answer)
         code = await popen.wait()
@@ -169,8 +191,13 @@ class _Process:
                 future.set_exception(Withheld(Reason.MODEL_CRASHED, words))
         if generation == self._generation and not self._closing:  # it died by itself
             _LOG.warning("%s", words)
-            failed_at_start = self._started is not None and not self._started.done()
-            self._replace(_START_PAUSE if failed_at_start else 0.0)
+            self._replace()
+
+
+def _seen(future: _Answer) -> None:
+    # nobody waits for an answer that came too late, nor for its failure
+    if not future.cancelled():
+        future.exception()
 
 
 def _told(task: asyncio.Task[None]) -> None:
@@ -221,7 +248,7 @@ class ModelPool:
             "topic_id": deployment.topic_id,
         }  # fmt: skip
         process = self._of(deployment.recipe)
-        answer = _checked(await process.ask(request, _LOAD_SECONDS))
+        answer = _checked(await process.ask(request, _LOAD_SECONDS, lambda: self._isolate(deployment.recipe)))
         loads = [key for key in process.loads if key[0] == deployment.recipe and key[1] != deployment.bundle]
         for key in loads[:-1]:
             del process.loads[key]
@@ -238,7 +265,7 @@ class ModelPool:
         Parameters
         ----------
         seconds : float
-            Real seconds after which the process is killed and replaced.
+            Real seconds after which it is too late.
 
         Raises
         ------
@@ -252,11 +279,9 @@ class ModelPool:
                 answer = await self._ask_suspect(recipe, request, seconds)
         else:
             try:
-                answer = await process.ask(request, seconds)
+                answer = await process.ask(request, seconds, lambda: self._isolate(recipe))
             except Withheld as error:
-                if process is self._shared and error.reason == Reason.MODEL_HUNG:
-                    self._isolate(recipe)
-                elif process is self._shared and error.reason == Reason.MODEL_CRASHED and not process.killed:
+                if process is self._shared and error.reason == Reason.MODEL_CRASHED and not process.killed:
                     self._suspects.add(recipe)
                 raise
         process.killed = False
@@ -268,15 +293,16 @@ class ModelPool:
     ) -> dict[str, float]:
         """Return log10 losses of ``values`` by the recipe's own bars; see ``Predictor.losses``. Raises as above."""
         request = {"do": "losses", "recipe": recipe, "at": at, "values": dict(values), "method": method}
-        found: dict[str, float] = _checked(await self._of(recipe).ask(request, seconds))["losses"]
+        answer = await self._of(recipe).ask(request, seconds, lambda: self._isolate(recipe))
+        found: dict[str, float] = _checked(answer)["losses"]
         return found
 
     async def _ask_suspect(self, recipe: str, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         restarts = self._shared.restarts
         try:
-            answer = await self._shared.ask(request, seconds)
-        except Withheld as error:
-            if error.reason == Reason.MODEL_HUNG or self._shared.restarts > restarts:
+            answer = await self._shared.ask(request, seconds, lambda: self._isolate(recipe))
+        except Withheld:
+            if self._shared.restarts > restarts:
                 self._isolate(recipe)
             raise
         self._suspects.discard(recipe)
@@ -291,7 +317,7 @@ class ModelPool:
 
     def _isolate(self, recipe: str) -> None:
         others = {key[0] for key in self._shared.loads} - {recipe}
-        if not others:
+        if recipe in self._own or not others or len(self._own) >= _MOST_OWN:
             return
         _LOG.warning("%s gets a process of its own", recipe)
         own = _Process(self._settings)

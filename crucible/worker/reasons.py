@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from crucible.chain.error_table import recognise
 from crucible.errors import (
     BundleError,
     ChainError,
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     WINDOW_CLOSED = "window_closed"
     NONCE_FULFILLED = "nonce_fulfilled"
     SEEN_LATE = "seen_late"
+    UNSEEN = "unseen"
     NOT_IN_A_BLOCK = "not_in_a_block"
     NODE_UNREACHABLE = "node_unreachable"
     SEQUENCE = "sequence"
@@ -76,13 +78,17 @@ _BOTH = ("missed", "rejected")
 
 REASONS: dict[Reason, Meaning] = {
     Reason.WINDOW_CLOSED: Meaning(
-        _MISSED, "the chain says that the window is closed (67, 68) or that the transaction came after it (sdk 30)",
+        _MISSED, "the chain, or its simulation, says that the window is closed (67, 68), or that the transaction came "
+        "after it (sdk 30)",
         "look at broadcast-to-inclusion; a higher fee tier helps in a crowded mempool"),
     Reason.NONCE_FULFILLED: Meaning(
         _MISSED, "the chain no longer waits for this nonce (75)", "as for `window_closed`"),
     Reason.SEEN_LATE: Meaning(
         _MISSED, "the window was as good as over when the worker first saw it",
         "usual after a start; otherwise a node behind head, or a lost websocket and slow polling"),
+    Reason.UNSEEN: Meaning(
+        _MISSED, "the window came and went without being seen: the chain shows afterwards that it was there",
+        "the worker was not running, or reached no node: keep it running; name more than one gRPC endpoint"),
     Reason.NOT_IN_A_BLOCK: Meaning(
         _MISSED, "it was handed to a node, and no block took it before the window ended",
         "name more than one gRPC endpoint; raise the fee tier"),
@@ -96,7 +102,7 @@ REASONS: dict[Reason, Meaning] = {
     Reason.FEE_ABOVE_CAP: Meaning(
         _MISSED, "the market's price is above the hard cap", "raise the cap, or wait"),
     Reason.OUT_OF_GAS: Meaning(
-        _BOTH, "it ran out of gas in a block, three times, each time with half as much again",
+        _BOTH, "it ran out of gas in a block, four times, each time with half as much again",
         "report it: the simulation misleads"),
     Reason.MEMPOOL_FULL: Meaning(
         _BOTH, "the node's mempool was full", "choose a higher fee tier, or another node"),
@@ -113,8 +119,8 @@ REASONS: dict[Reason, Meaning] = {
     Reason.MODEL_FAILED: Meaning(
         _MISSED, "the bundle could not be loaded, or the model raised", "roll back; look at the worker's log"),
     Reason.MODEL_HUNG: Meaning(
-        _MISSED, "the prediction took longer than the window left; its process was replaced",
-        "roll back; use a smaller model"),
+        _MISSED, "the prediction took longer than the window left; a process that never ends it is replaced",
+        "look at the machine's load; roll back; use a smaller model"),
     Reason.MODEL_CRASHED: Meaning(
         _MISSED, "the prediction's process died (a crash in a library, or no memory); it was replaced",
         "look at the machine's memory; roll back"),
@@ -128,16 +134,17 @@ REASONS: dict[Reason, Meaning] = {
     Reason.STOPPED: Meaning(
         _MISSED, "the worker was not running for the rest of the window", "start it"),
     Reason.NOT_REGISTERED: Meaning(
-        _REJECTED, "the chain does not know the worker in this topic (13)", "start the worker again: it registers"),
-    Reason.NO_TOPIC: Meaning(_REJECTED, "the topic does not exist (6)", "correct `topic` in the recipe"),
+        _BOTH, "the chain does not know the worker in this topic (13)", "start the worker again: it registers"),
+    Reason.NO_TOPIC: Meaning(_BOTH, "the topic does not exist (6)", "correct `topic` in the recipe"),
     Reason.LOW_STAKE: Meaning(
         _REJECTED, "the reputer's stake is below the required minimum (17)", "fund the wallet: stake is added"),
     Reason.MALFORMED: Meaning(
-        _REJECTED, "the chain cannot read the payload (26, sdk 2)", "report it; the chain may have been upgraded"),
+        _BOTH, "the chain cannot read the payload (26, sdk 2)", "report it; the chain may have been upgraded"),
     Reason.BAD_SIGNATURE: Meaning(
-        _REJECTED, "the signature does not verify (sdk 4)", "check `CRUCIBLE_NETWORK` against the node's chain"),
+        _BOTH, "the signature does not verify (sdk 4)", "check `CRUCIBLE_NETWORK` against the node's chain"),
     Reason.DUPLICATE: Meaning(
-        ("rejected", "included"), "the chain has a value of this worker for this nonce already (78, or in words)",
+        ("missed", "rejected", "included"), "the chain has a value of this worker for this nonce already (78, or in "
+        "words)",
         "use the wallet nowhere else"),
     Reason.REFUSED: Meaning(
         _BOTH, "the chain, or its simulation, said no for a reason that the error table does not know; its own words "
@@ -173,4 +180,6 @@ def reason_of(error: CrucibleError) -> Reason:
     """Return under which reason a failure is recorded if nothing better comes before the window ends."""
     if isinstance(error, Withheld):
         return Reason(error.reason)
-    return next((reason for kind, reason in _BY_ERROR if isinstance(error, kind)), Reason.MODEL_FAILED)
+    reason = next((reason for kind, reason in _BY_ERROR if isinstance(error, kind)), Reason.MODEL_FAILED)
+    known = recognise(str(error)) if reason is Reason.REFUSED else None
+    return Reason(known.reason) if known else reason

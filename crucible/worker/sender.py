@@ -7,18 +7,19 @@ from collections.abc import Callable
 
 from crucible.chain.account import Account
 from crucible.chain.client import ChainClient, Inclusion
-from crucible.chain.error_table import Kind, classify
+from crucible.chain.error_table import Kind, classify, recognise
 from crucible.chain.fees import required_fee
 from crucible.chain.transaction import sign, unsigned
-from crucible.errors import NodeUnreachable, SequenceMismatch, TxRejected, Withheld
+from crucible.errors import ChainError, FeeAboveCap, NodeUnreachable, SequenceMismatch, TxRejected, Withheld
 from crucible.worker.journal import Journal, Row, Value
 from crucible.worker.reasons import Reason
 from crucible.worker.roles.role import Role
 
 _LOG = logging.getLogger(__name__)
 _MORE_GAS = 1.5  # what a delivery that ran out of gas is multiplied with
-_DELIVERIES = 3  # a payload that fails in a block costs its fee; after so many it is given up
+_DELIVERIES = 4  # a payload that fails in a block costs its fee; after so many it is given up
 _SIGNINGS = 3  # in one attempt
+_LAST_CALL_BLOCKS, _LAST_CALL_SHARE = 4, 5  # so many blocks before the window ends, or a fifth of it
 
 
 class Sender:
@@ -49,7 +50,8 @@ class Sender:
         self._account, self._journal, self._role, self._topic_id = account, journal, role, topic_id
         self._client, self._wallet = account.client, account.wallet
         self._may_sign = may_sign
-        self._failed: dict[int, int] = {}  # by nonce: deliveries that failed
+        self._failed: dict[int, set[str]] = {}  # by nonce: hashes of the deliveries that failed
+        self._starved: dict[int, int] = {}  # by nonce: how many of them ran out of gas
         self._poor: dict[int, int] = {}  # by nonce: fees that were too low
         self._asked: dict[int, int] = {}  # by nonce: the fee that a node asked for, uallo
         self._unsent: set[str] = set()  # hashes of signatures that no node has taken, nor failed to answer for
@@ -87,15 +89,24 @@ class Sender:
             return await self._send(row)
 
     async def find(self, row: Row, client: ChainClient | None = None) -> Inclusion | None:
-        """Return what became of any transaction that was ever signed for ``row``, or ``None``."""
+        """Return what became of any transaction that was ever signed for ``row``, or ``None``.
+
+        A success of any of them counts, a failure only of the newest: after an older one's it was signed anew, and that
+        is still under way.
+        """
         for tx_hash in self._journal.hashes(row.nonce):
             found = await (client or self._client).find(tx_hash)
-            if found is not None:
+            if found is not None and (found.code == 0 or tx_hash == row.tx_hash):
                 return found
         return None
 
-    async def delivered(self, row: Row, found: Inclusion) -> Row:
-        """Record what a block made of ``row``; a failure that another signing can cure is signed and sent anew."""
+    async def delivered(self, row: Row, found: Inclusion, height: int) -> Row:
+        """Record what a block made of ``row``; a failure that another signing can cure is signed and sent anew.
+
+        What fails again and again should not use up its deliveries while the cause lasts: see :func:`_again`. That the
+        window is closed, or the value there already, is believed only if a simulation or the chain's state says so too.
+        """
+        assert row.tx_hash is not None
         if found.code == 0:
             return self._journal.move(row.nonce, "included", height=found.height, code=0)
         meaning = classify(found.codespace, found.code, found.log)
@@ -104,14 +115,27 @@ class Sender:
         outcome: dict[str, Value] = {
             "height": found.height, "code": found.code, "reason_code": reason, "reason": words,
         }  # fmt: skip
-        if meaning.kind is Kind.ALREADY:
+        if meaning.kind is Kind.ALREADY and await self._held(row):
             return self._journal.move(row.nonce, "included", **outcome)
-        if meaning.kind in (Kind.RETRY, Kind.SEQUENCE, Kind.FUNDS) and found.height < row.window_end:
-            self._failed[row.nonce] = self._failed.get(row.nonce, 0) + 1
-            self.why[row.nonce] = reason, words
-            if self._failed[row.nonce] < _DELIVERIES:
+        if meaning.kind is not Kind.FATAL and height < row.window_end:
+            failed = self._failed.setdefault(row.nonce, set())
+            if row.tx_hash not in failed:
+                failed.add(row.tx_hash)
+                self._starved[row.nonce] = self._starved.get(row.nonce, 0) + (reason is Reason.OUT_OF_GAS)
+                self.why[row.nonce] = reason, words
+            if len(failed) < _DELIVERIES:
+                if height < _again(row, found.height, len(failed)):
+                    return row
                 _LOG.warning("nonce %d failed in block %d: %s; it is signed anew", row.nonce, found.height, words)
-                return await self.submit(row)
+                try:
+                    return await self.submit(row)
+                except NodeUnreachable:
+                    raise
+                except (ChainError, Withheld) as error:
+                    known = recognise(str(error))
+                    if known is None or known.kind not in (Kind.MISSED, Kind.ALREADY):
+                        raise
+                    _LOG.warning("nonce %d: the simulation agrees: %s", row.nonce, error)
         return self._journal.move(row.nonce, "missed" if meaning.kind is Kind.MISSED else "rejected", **outcome)
 
     async def _sign(self, row: Row, sequence: int | None = None) -> Row:
@@ -127,10 +151,17 @@ class Sender:
             sequencer.learn(mismatch.expected)
             number, turn = await sequencer.next()
             used = await self._client.simulate(unsigned(message, self._wallet, turn))
-        gas = int(used * fee.headroom * _MORE_GAS ** self._failed.get(row.nonce, 0))
+        gas = int(used * fee.headroom * _MORE_GAS ** self._starved.get(row.nonce, 0))
         poor = self._poor.get(row.nonce, 0)
         price = await self._account.price(fresh=poor > 0)
-        amount = fee.amount(gas, price, attempt=poor, required=self._asked.get(row.nonce, 0))
+        try:
+            amount = fee.amount(gas, price, attempt=poor, required=self._asked.get(row.nonce, 0))
+        except FeeAboveCap:
+            # what a node asked for may have been nonsense, or a moment's: the next attempt asks the market again
+            self._poor.pop(row.nonce, None)
+            self._asked.pop(row.nonce, None)
+            await self._account.price(fresh=True)
+            raise
         signed = sign(
             message, self._wallet, chain_id=self._account.chain_id, number=number, sequence=turn, gas=gas, fee=amount,
             timeout_height=row.window_end,
@@ -182,7 +213,7 @@ class Sender:
         if committed <= row.sequence or not signings:
             # a transaction with this number may wait in a mempool, perhaps this very one; the next block tells
             return row
-        if await self._role.held(self._client, self._topic_id, row.nonce, self._wallet.address):
+        if await self._held(row):
             return self._journal.move(row.nonce, "included", **_WITHOUT_TRANSACTION)
         return await self._send(await self._sign(row, wanted), signings - 1)
 
@@ -226,7 +257,10 @@ class Sender:
 
     async def _delivered_in_turn(self, row: Row, found: Inclusion) -> Row:
         # a failure is taken up at the next look, which finds it again without holding the wallet
-        return await self.delivered(row, found) if found.code == 0 else row
+        return await self.delivered(row, found, found.height) if found.code == 0 else row
+
+    async def _held(self, row: Row) -> bool:
+        return await self._role.held(self._client, self._topic_id, row.nonce, self._wallet.address)
 
     def _accepted(self, row: Row) -> Row:
         assert row.tx_hash is not None
@@ -234,6 +268,16 @@ class Sender:
         self._unsent.discard(row.tx_hash)
         self._account.sequencer.accepted(row.sequence)
         return row if row.state == "broadcast" else self._journal.move(row.nonce, "broadcast")
+
+
+def _again(row: Row, failed_at: int, failures: int) -> int:
+    """Return the height from which a payload is signed again: at once, half-way to the end, and at the last call."""
+    left = row.window_end - failed_at
+    if failures == 1:
+        return failed_at
+    if failures == 2:
+        return failed_at + left // 2
+    return row.window_end - max(_LAST_CALL_BLOCKS, (row.window_end - row.nonce) // _LAST_CALL_SHARE)
 
 
 _WITHOUT_TRANSACTION = {

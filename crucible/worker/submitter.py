@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 _MARGIN_BLOCKS = 1  # a transaction that is sent in the last block of the window comes too late
 _RESEND_BLOCKS = 2  # a transaction that is in no block after so many may have been dropped from the mempool
 _UNSCORED_EPOCHS = 5  # after so many further epochs no score will come
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 1.0
 _LEAST_SECONDS = 0.5
 
 Ask = Callable[[int, float], Awaitable[Answer]]
@@ -216,7 +216,7 @@ class Submitter:
         # is not found now will be in no block
         found = await self._sender.find(row)
         if found is not None:
-            return await self._sender.delivered(row, found)
+            return await self._sender.delivered(row, found, height)
         if height > row.window_end:
             return await self._give_up(row)
         if height >= row.window_end:
@@ -233,7 +233,7 @@ class Submitter:
             return row
         found = await self._sender.find(row, node)
         if found is not None:
-            return await self._sender.delivered(row, found)
+            return await self._sender.delivered(row, found, row.window_end)
         if await self._role.held(node, self.topic.id, row.nonce, self._address):
             words = "found on chain without its transaction"
             return self._journal.move(row.nonce, "included", reason_code=Reason.WITHOUT_TRANSACTION, reason=words)

@@ -16,6 +16,7 @@ from crucible.clock import SystemClock
 from crucible.errors import BundleError, ChainError, CrucibleError, NodeUnreachable, ProcessError, StoreError, Withheld
 from crucible.settings import Settings
 from crucible.worker.deployment import Deployment, journal_path, read_desired, read_served, write_served
+from crucible.worker.hindsight import Hindsight
 from crucible.worker.introduction import ensure_stake, introduce
 from crucible.worker.journal import Journal, Row
 from crucible.worker.journal_file import link_recipe, wallet_journal
@@ -38,6 +39,7 @@ from crucible.worker.watch import Watch
 _LOG = logging.getLogger(__name__)
 _DAY = 86_400.0
 _LEASE_LOOK = 0.05  # seconds
+_AGAIN, _LONGEST = 1.0, 3600.0  # seconds until the next look: after one that failed, and in any case
 
 
 @dataclass
@@ -154,6 +156,7 @@ class TopicWorker:
         )
         self._submitter = submitter
         self.epochs_per_day = _DAY / max(self._clock.wall_seconds(timedelta(seconds=self._serving.cadence)), 1e-9)
+        self._hindsight = Hindsight(shared.account.client, journal, self._role, shared.account.wallet.address)
         self._ladder = Ladder(
             shared.pool, shared.account.client, topic.id,
             lambda: self._pace.block * max(submitter.topic.worker_window - 1, 1),
@@ -166,15 +169,14 @@ class TopicWorker:
         try:
             while not self._stopping:
                 self._wake.clear()
+                longest = _LONGEST
                 try:
                     await self._round(submitter)
-                except NodeUnreachable as error:
-                    _LOG.warning("%s", error)
-                    self._report(message=str(error))
                 except ChainError as error:
-                    _LOG.error("%s", error)
+                    _LOG.log(logging.WARNING if isinstance(error, NodeUnreachable) else logging.ERROR, "%s", error)
                     self._report(message=str(error))
-                pause = min(self._pace.pause(submitter.topic, self._last_nonce), submitter.patience())
+                    longest = _AGAIN
+                pause = min(self._pace.pause(submitter.topic, self._last_nonce), submitter.patience(), longest)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), timeout=pause)
         finally:
@@ -201,7 +203,7 @@ class TopicWorker:
                 self._last_nonce, handled = nonce, True
                 self._moved(row)
                 self._report(last_nonce=nonce, message=f"nonce {nonce} {row.state}")
-        for row in await submitter.settle():
+        for row in [*await submitter.settle(), *await self._hindsight.look(topic)]:
             words = row.reason or row.score or row.height or ""
             _LOG.info("%s: nonce %d %s %s", self.recipe, row.nonce, row.state, words)
             self._moved(row)

@@ -51,17 +51,22 @@ def test_a_network_inference_is_read_or_refused(bundle):
         assert all(map(math.isfinite, [found.combined, found.naive, *found.inferers.values(), *found.without.values()]))
 
 
-@given(st.integers(-5, 2**63 - 1), st.integers(-5, 2**63 - 1), st.integers(-5, 2**63 - 1))
-def test_a_topic_has_lengths_or_is_refused(epoch, lag, window):
+_LENGTHS = st.integers(-5, 2**63 - 1)
+
+
+@given(_LENGTHS, _LENGTHS, _LENGTHS, st.sampled_from(e.TopicType) | st.integers(0, 99))
+def test_a_topic_has_lengths_or_is_refused(epoch, lag, window, kind):
     topic = SimpleNamespace(
-        metadata="m", loss_method="sqe", epoch_length=epoch, ground_truth_lag=lag, worker_submission_window=window
-    )
+        metadata="m", loss_method="sqe", epoch_length=epoch, ground_truth_lag=lag, worker_submission_window=window,
+        topic_type=kind, output_arity=e.TopicOutputArity.SINGLE,
+    )  # fmt: skip
     try:
         found = topic_info(1, topic)
     except ChainError:
         assert min(epoch, lag, window) < 0 or not 0 < window <= epoch
     else:
         assert 0 < found.worker_window <= found.epoch_length
+        assert (found.kind, found.arity) == (str(getattr(kind, "name", kind)).lower(), "single")
 
 
 @given(st.text(), st.integers(0, 2**32 - 1), st.text() | st.integers().map(lambda n: f"expected {n}, got 1"))

@@ -1,6 +1,7 @@
 """Several nodes as one: whatever one of them does, the other answers, and soon."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from contextlib import contextmanager
@@ -218,5 +219,58 @@ def test_the_price_is_asked_seldom(node, monkeypatch):
             assert len(asked) == 1
             await account.price(fresh=True)
             assert len(asked) == 2
+
+    asyncio.run(act())
+
+
+def test_a_request_that_got_lost_is_asked_again_long_before_the_deadline(node):
+    async def act():
+        async with ChainClient(node.grpc_url) as client:
+            await client.height()
+            node.core.faults.arm("rpc-hang", count=1)
+            started = time.monotonic()
+            await client.height()
+            lasted = time.monotonic() - started
+            assert 1.0 <= lasted < 4.0
+            # the connection was left for a new one, and the next calls are as quick as ever
+            started = time.monotonic()
+            await asyncio.gather(*(client.height() for _ in range(5)))
+            assert time.monotonic() - started < 1.0
+
+    asyncio.run(act())
+
+
+def test_a_connection_that_died_without_a_word_is_replaced(node):
+    """What is sent on the first connection goes nowhere, as behind a router that has forgotten it."""
+
+    async def act():
+        accepted = []
+        host, _, port = node.grpc_url.rpartition("/")[2].partition(":")
+
+        async def pass_on(source, sink, dead):
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    if not dead.is_set():
+                        sink.write(data)
+            sink.close()
+
+        async def serve(reader, writer):
+            dead = asyncio.Event()
+            accepted.append(dead)
+            inner, outer = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(pass_on(reader, outer, dead), pass_on(inner, writer, dead))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"grpc+http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with ChainClient(url) as client:
+            await client.height()
+            accepted[0].set()
+            started = time.monotonic()
+            found = await asyncio.gather(*(client.height() for _ in range(6)))
+            assert time.monotonic() - started < 4.0
+            assert found == [0] * 6
+            assert len(accepted) == 2  # one for all of them
+        server.close()
+        await asyncio.sleep(0.05)
 
     asyncio.run(act())

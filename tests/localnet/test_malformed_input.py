@@ -287,3 +287,38 @@ def test_a_transaction_with_a_field_that_the_chain_does_not_know_is_refused(core
     content = signed(core, REPUTER, e.RegisterRequest.parse(bytes(message) + b"\xa2\x06\x01x"))
     _, refusal = core.broadcast(content)
     assert (refusal.code, "unknown fields" in refusal.log) == (2, True)
+
+
+@pytest.mark.parametrize("content", [b"\x10\x05", b"\x15\x05\x00\x00\x00", b"\x08\x01"])
+def test_a_message_that_was_sent_as_a_number_is_refused(node, content):
+    """Found by the five minutes of test_wire_fuzz: the decoder leaves the number in the message's place."""
+
+    class Raw:
+        def SerializeToString(self):
+            return content
+
+    async def ask():
+        parts = urlsplit(node.grpc_url)
+        channel = Channel(parts.hostname, parts.port)
+        path = "/cosmos.staking.v1beta1.Query/Validators"
+        try:
+            await UnaryUnaryMethod(channel, path, Raw, Service(node.core).__mapping__()[path].reply_type)(
+                Raw(), timeout=5
+            )
+        finally:
+            channel.close()
+
+    with pytest.raises(GRPCError) as refused:
+        asyncio.run(ask())
+    assert refused.value.status is Status.INVALID_ARGUMENT
+
+
+def test_a_body_in_another_encoding_than_it_claims_is_refused(node):
+    with session_of(node) as (loop, session):
+
+        async def ask():
+            headers = {"Content-Encoding": "gzip", "Content-Type": "application/x-www-form-urlencoded"}
+            answer = await session.post(f"{node.faucet_url}/api/request", data=b"chain=x", headers=headers)
+            return answer.status
+
+        assert loop.run_until_complete(ask()) == 400

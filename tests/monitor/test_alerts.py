@@ -52,7 +52,7 @@ def test_nothing_holds_while_all_is_well():
         ("dead_worker", {"worker_alive": False, "worker_says": "failed: no funds"}, "no funds"),
         ("low_balance", {"balance": LEAST_BALANCE - 1}, "allo1x holds 999999999999 uallo"),
         ("low_balance", {"runway": 6.9}, "lasts 6.9 days"),
-        ("stale_bars", {"bar_closed": NOW - STALE_BARS - timedelta(minutes=6)}, "closed at 2026-03-01 05:54"),
+        ("stale_bars", {"bar_closed": NOW - STALE_BARS - timedelta(minutes=61)}, "closed at 2026-03-01 04:59"),
         ("drift", {"drift": "rsi, shock"}, "rsi, shock"),
         ("decay", {"decay": "70 of 65 against network"}, "70 of 65"),
         ("contract", {"contract": "the loss method is abse, the recipe says sqe"}, "abse"),

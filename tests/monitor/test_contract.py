@@ -72,7 +72,8 @@ def test_another_question_has_a_contract_of_its_own(home, recipe, node):
     [
         ({"epoch_length": 24}, "the epoch length was 12 blocks and is 24 now"),
         ({"ground_truth_lag": 24}, "the ground-truth lag was 12 blocks and is 24 now"),
-        ({"arity": 3}, "the topic wants 3 values"),
+        ({"arity": "multi"}, "the topic's arity is multi, a recipe answers with one value"),
+        ({"kind": "classification"}, "the topic is of the kind classification, a recipe answers with a number"),
     ],
 )
 def test_each_break_by_itself(recipe, changes, words):
@@ -101,3 +102,11 @@ def test_the_command_exits_with_what_is_broken(home, recipe, node, monkeypatch):
     done = CliRunner().invoke(crucible, ["monitor", "contract", recipe.name, "--json"])
     assert isinstance(done.exception, GateError)
     assert json.loads(done.output)["broken"] == ["the loss method is abse, the recipe says sqe"]
+
+
+def test_a_topic_that_wants_several_values_or_classes_is_no_topic_for_a_recipe(home, recipe, node):
+    change(node, recipe, arity="multi", kind="classification")
+    assert ask(home, recipe, node.grpc_url) == [
+        "the topic is of the kind classification, a recipe answers with a number",
+        "the topic's arity is multi, a recipe answers with one value",
+    ]

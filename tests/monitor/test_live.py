@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from conftest_monitor import ADDRESS, FIVE, NOW, closes
 
+from crucible.chain.answers import NetworkLosses
 from crucible.chain.client import ChainClient
 from crucible.cli import crucible
 from crucible.errors import NodeUnreachable, StoreError
@@ -43,7 +44,7 @@ class FullChain(Chain):
         return SimpleNamespace(combined=self.truth[nonce] * 1.002)
 
     async def losses(self, topic_id, nonce):
-        return {"allo1a": -3.0, ADDRESS: -2.0, "allo1b": -1.0}
+        return NetworkLosses(-2.0, {"allo1a": -3.0, ADDRESS: -2.0, "allo1b": -1.0})
 
     async def score_ema(self, topic_id, address):
         return 0.4

@@ -77,6 +77,9 @@ def test_the_alarm_level_depends_on_the_horizon(recipe, make_oos):
     hours = changed(recipe, topic={"testnet": 9077, "mainnet": None, "horizon": "8h"})
     verdict, _ = judge(hours, oos, "ridge", scale, {})
     assert gate(verdict, "not too good to be true").threshold == 0.58
+    known = recipe.model_copy(update={"gates": recipe.gates.model_copy(update={"too_good": 0.8})})
+    assert gate(judge(known, oos, "ridge", scale, {})[0], "not too good to be true").threshold == 0.8
+    assert (known.digest == recipe.digest, "too_good" in recipe.canonical()) == (False, False)
 
 
 def test_a_grade_below_the_minimum_is_refused(recipe, make_oos):

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from payload_witness import Witness
 
 from crucible.chain.client import ChainClient
 from crucible.chain.payloads import registration
@@ -33,45 +34,6 @@ def spec(topic_id: int) -> TopicSpec:
         interval_seconds=300, horizon_seconds=1, cadence_seconds=1, epoch_length=10, ground_truth_lag=10,
         worker_window=7,
     )  # fmt: skip
-
-
-class Witness:
-    """Sees every payload that is handed to the node, and every transaction that a block takes."""
-
-    def __init__(self, core) -> None:
-        self.values = defaultdict(set)
-        self.paid = Counter()
-        self.codes = Counter()
-        broadcast, deliver = core.broadcast, core._deliver
-
-        def watched(content):
-            key, value = self._payload(content)
-            if key:
-                self.values[key].add(value)
-            return broadcast(content)
-
-        def delivered(transaction):
-            result = deliver(transaction)
-            key, _ = self._payload(transaction.content)
-            if key:
-                self.paid[key] += 1
-                self.codes[result.code, result.log[:60]] += 1
-            return result
-
-        core.broadcast, core._deliver = watched, delivered
-
-    @staticmethod
-    def _payload(content):
-        from allora_sdk.rpc_client.protos.emissions.v10 import InsertWorkerPayloadRequest
-
-        from crucible.localnet.ante import decode
-
-        message = decode(content).body.messages[0]
-        if "InsertWorkerPayload" not in message.type_url:
-            return None, None
-        bundle = InsertWorkerPayloadRequest.parse(message.value).worker_data_bundle
-        value = bundle.inference_forecasts_bundle.inference.values[0].value
-        return (bundle.topic_id, bundle.nonce.block_height), value
 
 
 async def register(url: str, wallet: Wallet) -> None:
@@ -161,7 +123,7 @@ def judge(node, witness, wallet, rows, log) -> None:
     by_key = {(row.topic_id, row.nonce): row for row in rows}
     assert len(by_key) > KILLS / 10
     # one payload per nonce, whatever was handed to the node, and no transaction too many in a block
-    assert {key: values for key, values in witness.values.items() if len(values) > 1} == {}
+    assert witness.conflicts() == {}
     assert {key: count for key, count in witness.paid.items() if count > 1} == {}
     assert [log for (code, log) in witness.codes if "already submitted" in log] == []
     # what the chain holds is what the journal says

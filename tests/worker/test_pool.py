@@ -34,6 +34,7 @@ class Dream(model_process.ModelProcess):
     def _predict(self, request):
         act = request["digest"]
         if act == "hang": time.sleep(60)
+        if act == "freeze": sum(range(10**12))
         if act == "crash": os._exit(11)
         if act == "raise": raise ZeroDivisionError("x")
         if act == "nan": require_sane_return(float("nan"))
@@ -90,19 +91,60 @@ def test_what_raises_or_is_no_number_costs_an_attempt_and_not_the_process(dreams
     run(dreams, scene)
 
 
-def test_what_hangs_is_replaced_and_from_then_on_alone(dreams):
+@pytest.mark.parametrize("act", ["hang", "freeze"])
+def test_what_hangs_is_replaced_and_from_then_on_alone(dreams, monkeypatch, act):
+    monkeypatch.setattr(pool_module, "_PATIENCE", 1.0)
+    monkeypatch.setattr(pool_module, "_SIGN_OF_LIFE", 1.5)
+
     async def scene(pool):
         first = (await pool.predict("good", "fine", "champion", 20)).scale
         started = time.monotonic()
-        reason, words = await fails(pool, "hang", 0.5)
+        reason, words = await fails(pool, act, 0.5)
         assert time.monotonic() - started < 2
         assert (reason, "0.5 s" in words) == (Reason.MODEL_HUNG, True)
+        if act == "hang":  # its neighbours notice nothing for now
+            assert (await pool.predict("good", "fine", "champion", 20)).scale == first
+        while not pool.restarts:
+            await asyncio.sleep(0.05)
         second = (await pool.predict("good", "fine", "champion", 20)).scale
         assert second != first
         # it hangs once more, in a process of its own, and nobody else notices
         assert (await pool.predict("bad", "fine", "champion", 20)).scale != second
-        assert (await fails(pool, "hang", 0.5))[0] is Reason.MODEL_HUNG
+        assert (await fails(pool, act, 0.5))[0] is Reason.MODEL_HUNG
+        while pool.restarts < 2:
+            await asyncio.sleep(0.05)
         assert (await pool.predict("good", "fine", "champion", 20)).scale == second
+
+    run(dreams, scene)
+
+
+def test_on_a_machine_that_is_too_slow_answers_are_late_and_nothing_is_started(dreams):
+    async def scene(pool):
+        for place in range(6):
+            await pool.load(deployment(f"slow{place}", "slow"))
+        for place in (*range(6), *range(6)):
+            assert (await fails(pool, "slow", 0.02, f"slow{place}"))[0] is Reason.MODEL_HUNG
+        assert (pool.restarts, len(pool.pids)) == (0, 1)
+        for place in range(6):
+            assert (await pool.predict(f"slow{place}", "slow", "champion", 20)).value == 1.0
+        assert (pool.restarts, len(pool.pids)) == (0, 1)
+
+    run(dreams, scene)
+
+
+def test_processes_of_one_s_own_are_few(dreams, monkeypatch):
+    monkeypatch.setattr(pool_module, "_PATIENCE", 0.2)
+
+    async def scene(pool):
+        names = [f"bad{place}" for place in range(pool_module._MOST_OWN + 2)]
+        for name in names:
+            await pool.load(deployment(name, "hang"))
+            before = pool.restarts
+            assert (await fails(pool, "hang", 0.1, name))[0] is Reason.MODEL_HUNG
+            while pool.restarts == before:
+                await asyncio.sleep(0.05)
+            assert (await pool.predict("good", "fine", "champion", 20)).value == 1.0
+        assert len(pool._own) == pool_module._MOST_OWN
 
     run(dreams, scene)
 

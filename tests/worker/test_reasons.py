@@ -2,21 +2,27 @@
 
 import contextlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from chain_world import key, payload
 from grpclib import GRPCError, Status
-from worker_desk import MISMATCH, Steady, run_scene
+from worker_desk import MISMATCH, SPEC, Steady, run_scene
 
 from crucible.chain.error_table import ERROR_TABLE
 from crucible.chain.fees import FeePolicy
+from crucible.chain.protos import e
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.deploy_settings import RUNGS
 from crucible.errors import BundleError, GapError, NodeUnreachable, SourceError, StaleError, Withheld
 from crucible.localnet.abci import Refusal
+from crucible.localnet.client import submit
+from crucible.worker.hindsight import Hindsight
 from crucible.worker.journal import FOLLOWS, TERMINAL
 from crucible.worker.metrics import METRICS
 from crucible.worker.reasons import REASONS, Reason
+from crucible.worker.roles.inferer import Inferer
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "reference" / "worker.md"
 
@@ -67,6 +73,19 @@ def failing(error):
 async def late(desk):
     desk.step(8)
     await try_once(desk)
+
+
+async def unseen(desk):
+    desk.journal.seen(0, 8)  # an epoch that it knew of
+    rival = key("rival")
+    desk.core.fund(rival.address, 10**18)
+    register = e.RegisterRequest(sender=rival.address, topic_id=77, owner=rival.address)
+    assert [submit(desk.core, rival, message) for message in (register, payload(rival, 12))] == ["", ""]
+    desk.step(12)
+    await desk.handle(24)
+    hindsight = Hindsight(desk.client, desk.journal, Inferer(), desk.wallet.address)
+    assert [row.nonce for row in await hindsight.look(desk.topic)] == [12]
+    assert await hindsight.look(desk.topic) == []
 
 
 async def delayed(desk):
@@ -156,6 +175,7 @@ SCENES = {
     Reason.NONCE_FULFILLED: refused("emissions", 75),
     Reason.SEEN_LATE: late,
     Reason.NOT_IN_A_BLOCK: delayed,
+    Reason.UNSEEN: unseen,
     Reason.NODE_UNREACHABLE: simulation(unavailable),
     Reason.SEQUENCE: simulation(mismatched),
     Reason.FEE_TOO_LOW: refused("sdk", 13, "got: 1uallo required: 2uallo"),
@@ -198,6 +218,40 @@ def test_every_reason_is_reached_by_what_it_says(reason, tmp_path, wallet):
 
     fee = FeePolicy(cap=1) if reason is Reason.FEE_ABOVE_CAP else None
     run_scene(scene, tmp_path, wallet, Steady(), fee=fee)
+
+
+@pytest.mark.parametrize("row", [row for row in ERROR_TABLE if row.said], ids=lambda row: row.said)
+def test_a_simulation_that_refuses_in_the_chains_words_ends_with_the_reason_of_that_code(row, tmp_path, wallet):
+    async def scene(desk):
+        def refuse(content):
+            raise Refusal(row.codespace, row.code, f"nonce 12 of topic 77: {row.said}")
+
+        await simulation(refuse)(desk)
+        found = desk.row()
+        assert (found.state, found.reason_code) == ("missed", row.reason), found
+        assert "missed" in REASONS[Reason(row.reason)].states
+        assert row.said in found.reason
+
+    run_scene(scene, tmp_path, wallet, Steady())
+
+
+@pytest.mark.parametrize("closed", ["before", "while it was signed"])
+def test_a_window_that_the_chain_has_closed_early_is_closed_and_no_mystery(closed, tmp_path, wallet):
+    async def scene(desk):
+        desk.core.topics[77].spec = replace(SPEC, worker_window=2)  # the worker still believes in eight blocks
+        if closed == "before":
+            desk.step(2)
+            await try_once(desk)
+        else:
+            desk.step()
+            await try_once(desk)
+            desk.core.faults.inclusion_delay = 0
+            desk.core._pending = [(desk.core.height + 2, pending) for _, pending in desk.core._pending]
+        await to_the_end(desk)
+        row = desk.row()
+        assert (row.state, row.reason_code) in (("missed", "window_closed"), ("missed", "nonce_fulfilled")), row
+
+    run_scene(scene, tmp_path, wallet, Steady())
 
 
 def test_every_reason_rung_metric_and_state_is_documented():

@@ -120,16 +120,65 @@ def test_running_out_of_gas_in_a_block_is_cured_by_more_or_given_up(play, monkey
         simulate = desk.core.simulate
         monkeypatch.setattr(desk.core, "simulate", lambda content: int(simulate(content) * share))
         await desk.handle()
-        for _ in range(4):
+        for _ in range(9):
             desk.step()
             await desk.submitter.settle()
         row = desk.row()
         assert row.state == state, row
         assert row.value == 100.0
         paid = [log for log in desk.delivered() if "out of gas" in log]
-        assert len(paid) == (1 if state == "included" else 3)
+        assert len(paid) == (1 if state == "included" else 4)
         if state == "rejected":
             assert "the gas limit was too low" in row.reason
+
+    play(scene)
+
+
+def test_the_failure_of_an_older_signature_makes_no_second_payload_beside_the_newest(play):
+    async def scene(desk):
+        desk.core.faults.arm("out-of-gas", count=1)
+        await desk.handle()
+        desk.step()
+        for _ in range(3):  # looks come faster than blocks
+            await desk.submitter.settle()
+        assert len(desk.core._pending) == 1
+        await included(desk)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(68, "missed"), (75, "missed"), (78, "rejected")])
+def test_what_a_block_says_against_the_simulation_is_tried_again_four_times_at_most(play, code, outcome):
+    async def scene(desk):
+        desk.core.faults.arm(f"code-{code}", count=2)
+        await desk.handle()
+        for _ in range(6):
+            desk.step()
+            await desk.submitter.settle()
+        assert desk.row().state == "included"
+        desk.step(24 - desk.core.height)
+        desk.core.faults.arm(f"code-{code}")
+        await desk.handle(24)
+        for _ in range(9):
+            desk.step()
+            await desk.submitter.settle()
+        row = desk.row(24)
+        assert (row.state, row.code) == (outcome, code), row
+        assert len([log for log in desk.delivered() if log]) == 2 + 4
+        assert desk.predictor.calls == 2
+
+    play(scene)
+
+
+def test_a_value_that_the_chain_holds_already_is_included_whatever_the_code(play):
+    async def scene(desk):
+        await desk.handle()
+        desk.core.faults.arm("code-78", count=1)
+        other = desk.core.topics[77].nonces[12]
+        other.inferences[desk.wallet.address] = "100.0"
+        desk.step()
+        await desk.submitter.settle()
+        assert (desk.row().state, desk.row().reason_code) == ("included", "duplicate")
 
     play(scene)
 
