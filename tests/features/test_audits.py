@@ -94,6 +94,12 @@ def test_prices_and_volumes_are_perturbed_cut_off_and_thinned_out(bars):
     assert {(leak.feature, leak.when) for leak in leaks} == {(item.name, when) for item in means for when in every}
 
 
+def test_a_value_that_is_missing_because_of_the_future_is_a_leak(bars):
+    known = declared("known", "CASE WHEN lead(close) OVER (ORDER BY t) > 0 THEN close END")
+    leaks = find_leaks(bars, compile_plan(FeatureSet("known", 1, (known,)), 1), FIVE, cuts=1)
+    assert ("known", "cut off", 1) in [(leak.feature, leak.when, leak.rows) for leak in leaks]
+
+
 def test_the_library_sees_no_future(bars):
     assert find_leaks(bars, compile_plan(WIDE, 2), FIVE, cuts=3) == []
 
