@@ -136,6 +136,32 @@ def test_live_equals_history_bit_for_bit(bars):
     assert all(item.times == TIMES for item in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "function", "masks", "low", "high"),
+    [
+        # known in a long table only
+        ("short", lambda close: close if len(close) > 300 else np.full(len(close), np.nan), True, 0.0, 0.0),
+        ("faint", lambda close: close + 1e-8 * len(close), False, 1e-9, 1e-4),  # faintly other in a long one
+        (
+            "counted",
+            lambda close: np.cumsum(np.isnan(close)).astype(float),
+            False,
+            0.01,
+            np.inf,
+        ),  # other only after a hole
+    ],
+)
+def test_live_and_history_are_compared_in_what_is_missing_in_the_last_digits_and_after_holes(
+    make_bars, name, function, masks, low, high
+):
+    whole = check_bars(make_bars(1200, seed=5), FIVE, "bars")
+    skewed = declared(name, function=lambda c, w: function(c["close"]), windows=TWELVE)
+    [found] = compare_paths(whole, compile_plan(FeatureSet(name, 1, (skewed,)), 1), FIVE, times=40)
+    assert not found.equal
+    assert bool(found.masks) == masks
+    assert low <= found.largest <= high
+
+
 def test_a_skewed_feature_is_caught(bars):
     skewed = declared("skewed", function=lambda c, w: c["close"] / c["close"][0], windows=TWELVE)
     endless = declared("endless", function=lambda c, w: np.cumsum(np.nan_to_num(c["r"])), windows=TWELVE)
