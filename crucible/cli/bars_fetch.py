@@ -26,7 +26,7 @@ _SOURCES_HELP = "Ask this source (repeatable, in order) instead of the recipe's;
 def backfill(
     target: str, start: datetime | None, end: datetime | None, sources: tuple[str, ...], recheck: bool
 ) -> None:
-    r"""Fetch what is missing of TARGET, a recipe (with its peers) or SOURCE/SYMBOL/INTERVAL, and check what has come.
+    """Fetch what is missing of TARGET, a recipe (with its peers) or SOURCE/SYMBOL/INTERVAL, and check what has come.
 
     Only what is missing is asked for, so an interrupted run goes on where it stopped. Where a source fails, the next
     one is asked; bars of another exchange only fill gaps, where they agree with ours. CRUCIBLE_EXCHANGE_URL names
@@ -36,7 +36,7 @@ def backfill(
     Examples:
       crucible bars backfill btc_usd_5min
       crucible bars backfill binance/ETHUSDT/1m --from 2021-01-01T00:00Z --source binance_archive --source binance
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     from crucible.settings import Settings
 
     settings = Settings.load()

@@ -12,7 +12,7 @@ _RECIPE_ARGUMENTS = frozenset({"recipe", "target"})
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the completion script of SHELL.
+    """Print the completion script of SHELL.
 
     \b
     Examples:
@@ -20,7 +20,7 @@ def completion(shell: str) -> None:
       crucible completion bash >> ~/.bash_completion                            # every terminal
       crucible completion zsh > "${fpath[1]}/_crucible"
       crucible completion fish > ~/.config/fish/completions/crucible.fish
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     from crucible.cli import crucible
 
     found = get_completion_class(shell)

@@ -23,7 +23,7 @@ _STRENGTHS = ("quick", "balanced", "thorough")
 @click.option("--wallet", help="Name of the wallet that signs; made when the worker first needs it.")
 @click.option("--name", help="Name of the recipe and its file.  [default: made of the topic]")
 def init(topic: str | None, strength: Strength | None, wallet: str | None, name: str | None) -> None:
-    r"""Write a new recipe: asks which topic, how strong a search, and which wallet.
+    """Write a new recipe: asks which topic, how strong a search, and which wallet.
 
     What an option says is not asked. Without a terminal the defaults are taken, and --topic is needed. A recipe that
     is there is never overwritten.
@@ -32,7 +32,7 @@ def init(topic: str | None, strength: Strength | None, wallet: str | None, name:
     Examples:
       crucible init
       crucible init --topic "eth log 8h" --strength quick --wallet eth-usd-8h
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     from crucible.cli import ask
     from crucible.errors import RecipeError
     from crucible.process import write_atomic

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--active", is_flag=True, help="Only topics that are active on the network in question.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def topics(live: bool, kind: str | None, asset: str | None, active: bool, as_json: bool) -> None:
-    r"""List the network's topics: what is asked, of which asset, how far ahead.
+    """List the network's topics: what is asked, of which asset, how far ahead.
 
     A price topic wants the absolute price, a log-return topic ln(future / now). The catalogue knows both networks and
     needs no connection; --live asks the one of --network, and knows who works there.
@@ -27,7 +27,7 @@ def topics(live: bool, kind: str | None, asset: str | None, active: bool, as_jso
     Examples:
       crucible topics --kind log_return --asset btc
       crucible --network testnet topics --live --active --json
-    """
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     from rich.console import Console
     from rich.table import Table
 

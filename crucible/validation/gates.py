@@ -143,7 +143,7 @@ def against_champion(
     low, high = found.low / base, found.high / base
     sentence = (
         f"on {len(y)} common rows mean {recipe.topic.loss} is {abs(share):.3%} {'below' if share > 0 else 'ABOVE'} the "
-        f"champion's (95 %: {low:+.3%} to {high:+.3%})"
+        f"champion's (saved, 95 %: {low:+.3%} to {high:+.3%})"
     )
     outcome: Outcome = "pass" if share > 0 else "fail" if high < 0 else "undecided"
     return GateResult(name, outcome, share, 0.0, sentence, low=low, high=high)
@@ -219,7 +219,7 @@ def _gain(recipe: Recipe, oos: OutOfSample, candidate: str, scale: np.ndarray) -
     passed = share > 0
     sentence = (
         f"mean {loss} is {abs(share):.2%} {'below' if passed else 'ABOVE'} that of {best}, the best baseline"
-        f" (95 %: {low:+.2%} to {high:+.2%})"
+        f" (saved, 95 %: {low:+.2%} to {high:+.2%})"
     )
     outcome: Outcome = "pass" if passed else "fail" if high < 0 else "undecided"
     return GateResult(name, outcome, share, 0.0, sentence, low=low, high=high)

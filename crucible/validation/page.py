@@ -65,7 +65,7 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
         "<h2>Gates</h2>",
         _table(["gate", "outcome", "what was found"], gates, numbers=0),
         "<h2>Candidates on the outer windows</h2>",
-        _rows(evaluation.candidate_rows()),
+        _candidates(recipe, evaluation),
         f"<p>Chosen by the inner search: {search['trials']} trials, {search['pruned']} cut short, "
         f"{search['failed']} failed{_overfitting(search.get('overfitting'))}.</p>",
         f"<p>{escape(_equals(analysis))}</p>",
@@ -97,11 +97,22 @@ def _equals(analysis: Analysis) -> str:
         else "These windows are too short to tell the candidates apart."
     )
     if math.isfinite(analysis.deflated_sharpe):
+        tries = "one try" if analysis.tries == 1 else f"the luckiest of {analysis.tries} tries"
         told += (
-            f" Following the forecasts beats what the luckiest of {analysis.tries} tries without skill would show with "
+            f" Following the forecasts beats what {tries} without skill would show with "
             f"probability {analysis.deflated_sharpe:.0%} (deflated Sharpe ratio)."
         )
     return told
+
+
+def _candidates(recipe: Recipe, evaluation: Evaluation) -> str:
+    rows = [
+        [escape(row["candidate"]), f"{row['mean loss']:.6g}", f"{row['against zero %']:+.2f} %",
+         f"{row['direction right']:.2%}", f"{row['correlation']:+.3f}", escape(row["grade"])]
+        for row in evaluation.candidate_rows()
+    ]  # fmt: skip
+    header = ["candidate", f"mean {recipe.topic.loss}", "against zero", "direction right", "correlation", "grade"]
+    return _table(header, rows, numbers=5)
 
 
 def _rows(records: Sequence[Mapping[str, Any]]) -> str:

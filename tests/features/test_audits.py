@@ -86,6 +86,20 @@ def test_every_biased_feature_is_caught(bars, name):
         assert "computed again" in {leak.when for leak in leaks}
 
 
+def test_prices_and_volumes_are_perturbed_cut_off_and_thinned_out(bars):
+    # most leaks show in any of these; each is there for the one that shows in it alone
+    means = (BIASED["whole_mean"], declared("whole_volume", "volume / avg(volume) OVER ()"))
+    leaks = find_leaks(bars, compile_plan(FeatureSet("means", 1, means), 1), FIVE, cuts=1)
+    every = {"perturbed", "cut off", "thinned out"}
+    assert {(leak.feature, leak.when) for leak in leaks} == {(item.name, when) for item in means for when in every}
+
+
+def test_a_value_that_is_missing_because_of_the_future_is_a_leak(bars):
+    known = declared("known", "CASE WHEN lead(close) OVER (ORDER BY t) > 0 THEN close END")
+    leaks = find_leaks(bars, compile_plan(FeatureSet("known", 1, (known,)), 1), FIVE, cuts=1)
+    assert ("known", "cut off", 1) in [(leak.feature, leak.when, leak.rows) for leak in leaks]
+
+
 def test_the_library_sees_no_future(bars):
     assert find_leaks(bars, compile_plan(WIDE, 2), FIVE, cuts=3) == []
 
@@ -120,6 +134,32 @@ def test_live_equals_history_bit_for_bit(bars):
     assert {item.masks for item in found} == {0}
     assert {item.largest for item in found} == {0.0}  # the bar is 1e-10
     assert all(item.times == TIMES for item in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "masks", "low", "high"),
+    [
+        # known in a long table only
+        ("short", lambda close: close if len(close) > 300 else np.full(len(close), np.nan), True, 0.0, 0.0),
+        ("faint", lambda close: close + 1e-8 * len(close), False, 1e-9, 1e-4),  # faintly other in a long one
+        (
+            "counted",
+            lambda close: np.cumsum(np.isnan(close)).astype(float),
+            False,
+            0.01,
+            np.inf,
+        ),  # other only after a hole
+    ],
+)
+def test_live_and_history_are_compared_in_what_is_missing_in_the_last_digits_and_after_holes(
+    make_bars, name, function, masks, low, high
+):
+    whole = check_bars(make_bars(1200, seed=5), FIVE, "bars")
+    skewed = declared(name, function=lambda c, w: function(c["close"]), windows=TWELVE)
+    [found] = compare_paths(whole, compile_plan(FeatureSet(name, 1, (skewed,)), 1), FIVE, times=40)
+    assert not found.equal
+    assert bool(found.masks) == masks
+    assert low <= found.largest <= high
 
 
 def test_a_skewed_feature_is_caught(bars):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -134,6 +135,18 @@ def test_every_alteration_of_a_bundle_is_refused(dataset, recipe, training, tmp_
         load_bundle(bundle.path)
     (bundle.path / "manifest.json").unlink()
     refused("is not a bundle")
+
+
+def test_a_file_that_could_carry_code_is_refused_though_the_manifest_vouches_for_it(
+    dataset, recipe, training, tmp_path
+):
+    bundle = write_bundle(tmp_path, recipe, "zero", dataset.names, training, build_model("zero", recipe, dataset.names))
+    (bundle.path / "model.pkl").write_bytes(b"code")
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    manifest["files"]["model.pkl"] = hashlib.sha256(b"code").hexdigest()
+    (bundle.path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match=r"model\.pkl is of a kind that a bundle may not hold"):
+        load_bundle(bundle.path)
 
 
 def test_a_bundle_trained_on_other_features_is_refused(dataset, recipe, training, tmp_path):

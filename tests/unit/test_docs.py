@@ -2,6 +2,7 @@
 
 import re
 
+import click
 from click.testing import CliRunner
 from reference_pages import reference_pages
 
@@ -26,6 +27,25 @@ def test_every_command_has_help_with_what_it_does_and_an_example_runs(pytestconf
         shown = CliRunner().invoke(crucible, [name, "--help"])
         assert shown.exit_code == 0, shown.output
         assert len(shown.output.splitlines()) > 4
+
+
+def test_no_help_shows_an_escape_and_every_option_says_what_it_is_for():
+    seen = 0
+    for path, command in _commands(crucible, ()):
+        shown = CliRunner().invoke(crucible, [*path, "--help"]).output
+        assert "\\b" not in shown, path
+        assert [item.name for item in command.params if isinstance(item, click.Option) and not item.help] == [], path
+        seen += 1
+    assert seen > 60
+
+
+def _commands(command, path):
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        yield from _commands(command.get_command(context, name), (*path, name))
 
 
 def test_every_link_in_the_documents_leads_somewhere(pytestconfig):
