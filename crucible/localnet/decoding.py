@@ -28,7 +28,9 @@ def refuse_ill_typed(message: Message, *, strict: bool = False) -> None:
         for item in value if many and isinstance(value, list) else [value]:
             if isinstance(item, Message):
                 refuse_ill_typed(item, strict=strict)
-            elif item is not None and (not isinstance(item, scalar) if scalar else type(item) in _PLAIN):
+            elif item is None and not many:
+                continue
+            elif item is None or (not isinstance(item, scalar) if scalar else type(item) in _PLAIN):
                 raise ValueError(f"{type(message).__name__}.{name} has the wrong wire type")
 
 
