@@ -28,12 +28,7 @@ from pydantic import (
 from crucible.deploy_settings import DeploySection
 from crucible.duration import format_duration, parse_duration
 from crucible.errors import RecipeError
-from crucible.model_settings import (
-    Duration,
-    Fraction,
-    ModelSection,
-    Section,
-)
+from crucible.model_settings import Duration, Fraction, ModelSection, Section
 from crucible.topics.catalogue import Network, TargetKind, find_topic
 from crucible.venue import market_of, split_source, venue_of
 

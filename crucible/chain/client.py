@@ -28,11 +28,17 @@ class ChainClient(TopicQueries):
         ``grpc+http://host:port`` or ``grpc+https://host:port``; several separated by commas.
     deadline : float
         Seconds that any single call may take; at most 1.5 while there is another node to ask.
+
+    Attributes
+    ----------
+    newest : int
+        The height that was told last, to whoever asked.
     """
 
     def __init__(self, grpc_url: str, *, deadline: float = 5.0) -> None:
         self.endpoints = Endpoints(grpc_url, deadline)
         self._asked: Endpoints | Pinned = self.endpoints
+        self.newest = 0
 
     @property
     def url(self) -> str:
@@ -44,6 +50,7 @@ class ChainClient(TopicQueries):
         view = ChainClient.__new__(ChainClient)
         view.endpoints = self.endpoints
         view._asked = Pinned(self.endpoints.current, self.endpoints.deadline)
+        view.newest = 0
         return view
 
     async def __aenter__(self) -> Self:
@@ -63,7 +70,8 @@ class ChainClient(TopicQueries):
 
     async def height(self) -> int:
         """Return the height of the last block, of a node that is not behind the others."""
-        return await self._asked.height()
+        self.newest = await self._asked.height()
+        return self.newest
 
     async def block_time(self, height: int) -> datetime:
         """Return the time of a block, UTC.

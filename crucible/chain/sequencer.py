@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,15 +29,27 @@ class Sequencer:
 
     def __init__(self, client: ChainClient, address: str) -> None:
         self._client, self._address = client, address
-        self._lock = asyncio.Lock()
+        self._held = False
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._arrivals = itertools.count()
         self._number: int | None = None
         self._next: int | None = None
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Hold the wallet: nobody else signs or sends meanwhile."""
-        async with self._lock:
+    async def turn(self, due: float = math.inf) -> AsyncIterator[None]:
+        """Hold the wallet: nobody else signs or sends meanwhile.
+
+        Parameters
+        ----------
+        due : float
+            The last block that is of use. Of those who wait, the one whose window ends first is next: where a node is
+            slow and topics are many, a queue in order of arrival would lose windows that could be kept.
+        """
+        await self._take(due)
+        try:
             yield
+        finally:
+            self._pass_on()
 
     async def next(self) -> tuple[int, int]:
         """Return the account's number and the sequence for the next transaction. To be called in a turn.
@@ -52,6 +67,27 @@ class Sequencer:
                 raise NoAccount(f"Account {self._address} was never funded.")
             self._number, self._next = account.number, account.sequence
         return self._number, self._next
+
+    async def _take(self, due: float) -> None:
+        if not self._held:
+            self._held = True
+            return
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (due, next(self._arrivals), mine))
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._pass_on()  # it had just become ours
+            raise
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            _, _, following = heapq.heappop(self._waiting)
+            if not following.done():
+                following.set_result(None)
+                return
+        self._held = False
 
     def accepted(self, sequence: int) -> None:
         """Note that a node took a transaction with ``sequence``."""

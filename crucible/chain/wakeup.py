@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import websockets
 
+from crucible.chain.answers import number, whole
+from crucible.errors import ChainError
+
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_ACTORS = {
+    "ACTOR_TYPE_INFERER_UNSPECIFIED": "inferer", "ACTOR_TYPE_FORECASTER": "forecaster", "ACTOR_TYPE_REPUTER": "reputer",
+}  # fmt: skip
+_PAID = ("topic_id", "block_height", "actor_type", "addresses", "rewards")
 _SUBSCRIPTIONS = 5  # per connection: CometBFT's default
 
 
@@ -105,24 +111,37 @@ def woken(text: str | bytes, queries: list[str]) -> tuple[list[str], str]:
     return [known[named]] if named in known else queries, ""
 
 
-def rewards_in(text: str | bytes, address: str) -> dict[str, float]:
-    """Return by topic what a block has paid ``address``, uallo, if a message tells; nonsense tells of nothing.
+@dataclass(frozen=True)
+class Settled:
+    """What one epoch has paid one address in a role (``inferer``, ``forecaster``, ``reputer``), uallo."""
+
+    topic_id: int
+    nonce: int
+    role: str
+    uallo: float
+
+
+def rewards_in(text: str | bytes, address: str) -> list[Settled]:
+    """Return what a block has paid ``address``, if a message tells of it; nonsense tells of nothing.
 
     The block at whose end an epoch is rewarded also opens the topic's next window, so that the subscription for windows
     brings these events too.
     """
-    found: dict[str, float] = {}
+    found: list[Settled] = []
     try:
         for event in json.loads(text)["result"]["data"]["value"]["events"]:
             if not event["type"].endswith(".EventRewardsSettled"):
                 continue
-            values = {item["key"]: json.loads(item["value"]) for item in event["attributes"]}
+            # all values are JSON but that of `mode`, which says in which part of the block it happened
+            values = {item["key"]: json.loads(item["value"]) for item in event["attributes"] if item["key"] in _PAID}
+            role = _ACTORS[values["actor_type"]]
+            topic, nonce = whole(values["topic_id"], "a topic"), whole(values["block_height"], "a nonce")
+            if not max(topic, nonce) < 2**63:
+                continue
             for one, reward in zip(values["addresses"], values["rewards"], strict=True):
-                amount = float(reward)
-                if one == address and math.isfinite(amount):
-                    topic = str(values["topic_id"])
-                    found[topic] = found.get(topic, 0.0) + amount
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                if one == address:
+                    found.append(Settled(topic, nonce, role, number(reward, "a reward")))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ChainError):
         return found
     return found
 

@@ -23,22 +23,23 @@ def refuse_ill_typed(message: Message, *, strict: bool = False) -> None:
     kind: Any = type(message)
     if strict and message._unknown_fields:
         raise ValueError(f"{kind.__name__} has unknown fields")
-    for name, scalar, many in _declared(kind):
+    for name, scalar, many, optional in _declared(kind):
         value = getattr(message, name)
         for item in value if many and isinstance(value, list) else [value]:
             if isinstance(item, Message):
                 refuse_ill_typed(item, strict=strict)
-            elif item is not None and (not isinstance(item, scalar) if scalar else type(item) in _PLAIN):
+            elif item is None and optional:
+                continue
+            elif item is None or (not isinstance(item, scalar) if scalar else type(item) in _PLAIN):
                 raise ValueError(f"{type(message).__name__}.{name} has the wrong wire type")
 
 
 @cache
-def _declared(kind: Any) -> tuple[tuple[str, type | None, bool], ...]:
-    rows: list[tuple[str, Any, bool]] = []
+def _declared(kind: Any) -> tuple[tuple[str, type | None, bool, bool], ...]:
+    rows: list[tuple[str, Any, bool, bool]] = []
     for item in fields(kind):
         text = str(item.type)
-        many = text.startswith("list[")
-        rows.append(
-            (item.name, _SCALARS.get(text.removeprefix("list[").removesuffix("]").removesuffix(" | None")), many)
-        )
+        many, optional = text.startswith("list["), text.endswith(" | None")
+        scalar = _SCALARS.get(text.removeprefix("list[").removesuffix("]").removesuffix(" | None"))
+        rows.append((item.name, scalar, many, optional))
     return tuple(rows)

@@ -6,6 +6,7 @@ from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired, read_wanted
 from crucible.worker.journal import Row, read_journal
+from crucible.worker.rewards import read_rewards
 
 ACCEPTED = frozenset({"included", "scored", "unscored", "left_out"})
 """States of a submission that a block holds."""
@@ -18,6 +19,12 @@ def submissions_of(settings: Settings, recipe: Recipe) -> list[Row]:
     rows = read_journal(journal_path(settings, recipe.name))
     topic = (settings.chain_id, recipe.topic_id(settings.network), _ROLE)
     return [row for row in rows if (row.chain_id, row.topic_id, row.role) == topic]
+
+
+def rewards_of(settings: Settings, recipe: Recipe) -> dict[tuple[str, int], float]:
+    """Return by address and nonce what the worker of ``recipe`` was paid in its topic on this network, uallo."""
+    topic_id = recipe.topic_id(settings.network)
+    return read_rewards(journal_path(settings, recipe.name), settings.chain_id, topic_id, _ROLE)
 
 
 def deployment_of(settings: Settings, recipe: str) -> Deployment | None:

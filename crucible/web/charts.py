@@ -42,24 +42,21 @@ def strip(states: Sequence[str], *, per_row: int, label: str) -> Markup:
     """Return epochs as cells, oldest first, in rows of ``per_row``; nothing where there are none."""
     if not states:
         return Markup()
+    kinds = [kind_of(state) for state in states]
     rows = math.ceil(len(states) / per_row)
     missing = rows * per_row - len(states)
     paths: dict[str, list[str]] = {}
     index = 0
     while index < len(states):
-        kind, place = kind_of(states[index]), missing + index
+        kind, place = kinds[index], missing + index
         end = index + 1
-        while end < len(states) and kind_of(states[end]) == kind and (missing + end) // per_row == place // per_row:
+        while end < len(states) and kinds[end] == kind and (missing + end) // per_row == place // per_row:
             end += 1
         top, height = _SHAPES[kind]
         x, y, width = place % per_row, place // per_row * 10 + top, end - index
         paths.setdefault(kind, []).append(f"M{x} {y}h{width}v{height}h-{width}z")
         index = end
-    counts = ", ".join(
-        f"{sum(kind_of(state) == kind for state in states):,} {words}"
-        for kind, words in _WORDS.items()
-        if kind in paths
-    )
+    counts = ", ".join(f"{kinds.count(kind):,} {words}" for kind, words in _WORDS.items() if kind in paths)
     drawn = "".join(f'<path class="{kind}" d="{"".join(parts)}"/>' for kind, parts in paths.items())
     return Markup(  # noqa: S704 - everything that is not a number is escaped
         f'<svg class="strip" viewBox="0 0 {per_row} {rows * 10 - 2}" preserveAspectRatio="none" role="img" '

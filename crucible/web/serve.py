@@ -157,22 +157,23 @@ def _tell(url: str, ready_file: Path | None, announce: Callable[[str], None]) ->
 
 
 def _warm(app: FastAPI) -> None:
-    """Import MLflow before the first model page is asked for, and read what has changed before a page needs it."""
+    """Read recipes and journals, and what has changed of them, before a page needs it; then import MLflow."""
     site, stopping = app.state.site, app.state.stopping
     imported = False
     while not stopping.is_set():
         try:
             settings = site.load()
-            names = sources.names(settings)
-            if names and not imported:
-                imported = True
-                model_sources.known_versions(settings, names[0])
+            names = [worker.name for worker in sources.workers(settings)]
         except CrucibleError as error:
             names = []
             _LOG.debug("%s", error)  # the pages tell it
         for name in names:
             with contextlib.suppress(CrucibleError):  # as above
                 sources.summary(settings, name)
+        if names and not imported:  # last, since it takes seconds and only the model pages need it
+            imported = True
+            with contextlib.suppress(CrucibleError):  # as above
+                model_sources.known_versions(settings, names[0])
         time.sleep(_LOOK_SECONDS)
 
 

@@ -20,7 +20,15 @@ from crucible.recipe import Recipe, find_recipe
 from crucible.settings import Settings
 from crucible.web.remembered import Remembered, database_stamp, stamp_of
 from crucible.web.values import instant
-from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired, read_wanted
+from crucible.worker.deployment import (
+    Actual,
+    Deployment,
+    journal_path,
+    read_actual,
+    read_desired,
+    read_fleet,
+    read_wanted,
+)
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,99}$")
 """What a recipe can be called; nothing else ever becomes part of a path."""
@@ -127,8 +135,21 @@ def _deployed(settings: Settings) -> list[str]:
     return [item.deployment.recipe for item in read_wanted(settings)]
 
 
-def worker(settings: Settings, name: str) -> Worker:
-    """Return what is known of one recipe; what cannot be read becomes its ``trouble``."""
+def workers(settings: Settings) -> list[Worker]:
+    """Return what is known of every recipe, sorted by name, as :func:`worker` does."""
+    try:
+        fleet = read_fleet(settings)
+    except CrucibleError:
+        return [worker(settings, name) for name in names(settings)]  # which says of each what cannot be read
+    known = {path.stem for path in settings.recipes.glob("*.toml")} | {name for name in fleet if fleet[name][0]}
+    return [worker(settings, name, fleet.get(name, (None, None))) for name in sorted(known) if NAME.match(name)]
+
+
+def worker(settings: Settings, name: str, states: tuple[Deployment | None, Actual | None] | None = None) -> Worker:
+    """Return what is known of one recipe; what cannot be read becomes its ``trouble``.
+
+    ``states`` are its deployment and its worker's report, where they have been read already.
+    """
     recipe, desired, actual, trouble = None, None, None, ""
     try:
         file = settings.recipes / f"{name}.toml"
@@ -137,7 +158,7 @@ def worker(settings: Settings, name: str) -> Worker:
     except CrucibleError as error:
         trouble = str(error)
     try:
-        desired, actual = read_desired(settings, name), read_actual(settings, name)
+        desired, actual = states or (read_desired(settings, name), read_actual(settings, name))
     except CrucibleError as error:
         trouble = str(error)
     return Worker(name, recipe, desired, actual, trouble)
@@ -250,15 +271,16 @@ def _summary(path: Path) -> Summary:
         if not journal.columns:
             return Summary(0, 0, 0, (), (), None, None, None)
         why = "coalesce(reason_code, reason, '')" if "reason_code" in journal.columns else "coalesce(reason, '')"
-        grouped = journal.rows(
-            f"SELECT state, {why}, count(*) FROM submission {journal.where} GROUP BY 1, 2", journal.values
-        )
         keys = "chain_id, topic_id, role, address"
+        grouped = journal.rows(  # one look at every row; the queries below take the newest by the key
+            f"SELECT state, {why}, count(*), {keys} FROM submission {journal.where} GROUP BY 1, 2, 4, 5, 6, 7",
+            journal.values,
+        )
         # the primary key ends with the nonce: asked key by key, the newest are found without a look at the others
         columns = f"nonce, state, topic_id, address, score, {journal.column('fee')}"
         newest = [
             row
-            for key in journal.rows(f"SELECT DISTINCT {keys} FROM submission {journal.where}", journal.values)
+            for key in {row[3:] for row in grouped}
             for row in journal.rows(
                 f"SELECT {columns} FROM submission {journal.where} "
                 f"AND ({keys}) = (?, ?, ?, ?) "
@@ -287,7 +309,7 @@ def _summary(path: Path) -> Summary:
             )
             accepted_at = at[0][0] if at else None
     lost: dict[str, int] = {}
-    for state, reason, count in grouped:
+    for state, reason, count, *_ in grouped:
         if state in LOST:
             lost[reason or state] = lost.get(reason or state, 0) + count
     scores = [row[4] for row in newest if row[4] is not None and math.isfinite(row[4])][:24]

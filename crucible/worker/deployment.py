@@ -240,15 +240,32 @@ def read_actuals(settings: Settings, recipe: str) -> list[Actual]:
     """Return the newest report of every host, newest first."""
     here = host_id(settings)
     rows = _database(settings).query(f"SELECT {', '.join(_ACTUAL)} FROM actual WHERE recipe = ?", recipe)
-    found = [Actual(**dict(zip(_ACTUAL, row, strict=True))) for row in rows]
-    return sorted((replace(item, here=item.host == here) for item in found), key=lambda item: -item.beat)
+    return sorted((_actual(row, here) for row in rows), key=lambda item: -item.beat)
 
 
 def read_actual(settings: Settings, recipe: str) -> Actual | None:
     """Return the report that counts, or ``None`` where no worker ever ran: of a ready host, else the newest."""
-    found = read_actuals(settings, recipe)
-    ready = [item for item in found if item.state == "ready" and item.alive]
-    return next(iter(ready or found), None)
+    return _that_counts(read_actuals(settings, recipe))
+
+
+def read_fleet(settings: Settings) -> dict[str, tuple[Deployment | None, Actual | None]]:
+    """Return by recipe what :func:`read_desired` and :func:`read_actual` return of each, in two queries.
+
+    Raises
+    ------
+    StoreError
+        If the database refuses or cannot be reached.
+    """
+    database, here = _database(settings), host_id(settings)
+    rows = database.query(f"SELECT {', '.join(_DEPLOYMENT)} FROM desired")
+    desired = {found.recipe: found for found in (_deployment(settings, row) for row in rows)}
+    reports: dict[str, list[Actual]] = {}
+    for row in database.query(f"SELECT {', '.join(_ACTUAL)} FROM actual ORDER BY beat DESC"):
+        item = _actual(row, here)
+        reports.setdefault(item.recipe, []).append(item)
+    return {
+        name: (desired.get(name), _that_counts(reports.get(name, []))) for name in (desired.keys() | reports.keys())
+    }
 
 
 def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> Actual:
@@ -288,6 +305,16 @@ def wait_served(settings: Settings, deployment: Deployment, timeout: float) -> A
     raise ProcessError(
         f"Nobody serves generation {deployment.generation} of {deployment.recipe} after {timeout:.0f} s; {why}."
     )
+
+
+def _actual(row: Sequence[Any], here: str) -> Actual:
+    values = dict(zip(_ACTUAL, row, strict=True))
+    return Actual(**values, here=values["host"] == here)
+
+
+def _that_counts(reports: list[Actual]) -> Actual | None:
+    ready = (item for item in reports if item.state == "ready" and item.alive)
+    return next(ready, reports[0] if reports else None)
 
 
 def _database(settings: Settings) -> FleetDatabase:

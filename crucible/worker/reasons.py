@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_IN_A_BLOCK = "not_in_a_block"
     NODE_UNREACHABLE = "node_unreachable"
     SEQUENCE = "sequence"
+    CROWDED = "crowded"
     FEE_TOO_LOW = "fee_too_low"
     FEE_ABOVE_CAP = "fee_above_cap"
     OUT_OF_GAS = "out_of_gas"
@@ -97,6 +98,9 @@ REASONS: dict[Reason, Meaning] = {
     Reason.SEQUENCE: Meaning(
         _MISSED, "other transactions of the wallet kept taking its sequence number",
         "use the wallet nowhere else"),
+    Reason.CROWDED: Meaning(
+        _MISSED, "the wallet's other submissions took their turns until the window was over",
+        "the node or the machine is too slow for so many topics: a nearer node, or a second wallet"),
     Reason.FEE_TOO_LOW: Meaning(
         _BOTH, "the node asked for more than was offered, to the last", "choose a higher fee tier"),
     Reason.FEE_ABOVE_CAP: Meaning(

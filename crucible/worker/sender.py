@@ -72,12 +72,15 @@ class Sender:
         ChainError
             If the chain would refuse it, or cannot be asked; nothing was sent then.
         """
-        async with self._account.sequencer.turn():
+        async with self._account.sequencer.turn(row.window_end):
+            if self._client.newest >= row.window_end:
+                words = "The wallet's other submissions took their turns until the window was over."
+                raise Withheld(Reason.CROWDED, words)
             return await self._send(await self._sign(row))
 
     async def sign(self, row: Row) -> Row:
         """Sign the payload of ``row`` and record it; nothing is sent. Raises as :meth:`submit`."""
-        async with self._account.sequencer.turn():
+        async with self._account.sequencer.turn(row.window_end):
             return await self._sign(row)
 
     async def send(self, row: Row) -> Row:
@@ -85,7 +88,7 @@ class Sender:
 
         With no answer the row stays as it is: it is looked up before it is sent once more.
         """
-        async with self._account.sequencer.turn():
+        async with self._account.sequencer.turn(row.window_end):
             return await self._send(row)
 
     async def find(self, row: Row, client: ChainClient | None = None) -> Inclusion | None:

@@ -13,7 +13,7 @@ from crucible.chain.client import ChainClient
 from crucible.chain.faucet import ask_faucet, keep_funded
 from crucible.chain.fees import FeePolicy, parse_fee, runway_days
 from crucible.chain.wakeup import Waker, rewards_in
-from crucible.errors import CrucibleError, ProcessError
+from crucible.errors import CrucibleError, ProcessError, StoreError
 from crucible.process import write_json
 from crucible.settings import Settings
 from crucible.worker.daemon_thread import in_daemon_thread
@@ -21,11 +21,13 @@ from crucible.worker.deployment import Deployment, desired_of, read_desired
 from crucible.worker.fleet_database import open_database
 from crucible.worker.host import host_id
 from crucible.worker.introduction import LEAST_BALANCE, open_wallet
+from crucible.worker.journal_file import wallet_journal
 from crucible.worker.lease import LeaseKeeper
 from crucible.worker.lock import hold
 from crucible.worker.metrics import Metrics, MetricsServer
 from crucible.worker.pool import ModelPool
 from crucible.worker.reporter import Reporter
+from crucible.worker.rewards import Rewards
 from crucible.worker.roles.forecaster import ForecastModel
 from crucible.worker.topic_worker import Shared, TopicWorker
 from crucible.worker.wallet_pins import pin_wallet
@@ -140,11 +142,14 @@ class WalletWorker:
             leases = stack.enter_context(LeaseKeeper(database, self._settings.chain_id, holder))
             client = await stack.enter_async_context(ChainClient(self._settings.grpc_url))
             metrics = Metrics()
+            rewards = stack.enter_context(
+                Rewards(wallet_journal(self._settings, self._wallet), self._settings.chain_id, wallet.address)
+            )
             shared = Shared(
                 self._settings,
                 Account(client, wallet, self._settings.chain_id, self._fee),
                 pool,
-                Waker(self._settings.websocket_url, lambda text: self._heed(metrics, wallet.address, text)),
+                Waker(self._settings.websocket_url, lambda text: self._heed(metrics, rewards, wallet.address, text)),
                 self._reporter,
                 metrics,
                 leases,
@@ -254,9 +259,16 @@ class WalletWorker:
             look=_BALANCE_SECONDS, tell=lambda balance, _: self._tell_balance(shared, balance),
         )  # fmt: skip
 
-    def _heed(self, metrics: Metrics, address: str, text: str | bytes) -> None:
-        for topic, reward in rewards_in(text, address).items():
-            metrics.set("crucible_reward_uallo", reward, topic=topic, wallet=self._wallet)
+    def _heed(self, metrics: Metrics, rewards: Rewards, address: str, text: str | bytes) -> None:
+        paid: dict[int, float] = {}
+        for settled in rewards_in(text, address):
+            paid[settled.topic_id] = paid.get(settled.topic_id, 0.0) + settled.uallo
+            try:
+                rewards.note(settled)
+            except StoreError as error:  # a figure for people; submissions do not depend on it
+                _LOG.error("%s", error)
+        for topic, uallo in paid.items():
+            metrics.set("crucible_reward_uallo", uallo, topic=str(topic), wallet=self._wallet)
 
     def _tell_balance(self, shared: Shared, balance: int) -> None:
         metrics = shared.metrics

@@ -15,7 +15,7 @@ from crucible.chain.error_table import classify, expected_sequence, rejection
 from crucible.chain.faucet import ask_faucet, keep_funded
 from crucible.chain.fees import TIERS, FeePolicy, parse_fee, required_fee, runway_days
 from crucible.chain.protos import e, tx
-from crucible.chain.wakeup import Waker, rewards_in, woken
+from crucible.chain.wakeup import Settled, Waker, rewards_in, woken
 from crucible.errors import ChainError, FaucetBusy, FeeAboveCap, SettingsError, TxRejected
 
 TEXT = st.one_of(st.text(), st.decimals().map(str), st.integers().map(str), st.sampled_from(["", "NaN", "inf", "1E+9"]))
@@ -111,21 +111,31 @@ def test_a_message_wakes_the_topic_that_it_is_about():
 
 def settled(**values):
     attributes = [{"key": key, "value": json.dumps(value)} for key, value in values.items()]
+    attributes.append({"key": "mode", "value": "EndBlock"})  # the one value that is no JSON
     event = {"type": "emissions.v10.EventRewardsSettled", "attributes": attributes}
     return json.dumps({"id": "0", "result": {"data": {"value": {"height": "5", "events": [event, event]}}}})
 
 
 def test_a_message_tells_of_rewards():
-    text = settled(topic_id="77", addresses=["allo1me", "allo1you"], rewards=["12.5", "1"])
-    assert rewards_in(text, "allo1me") == {"77": 25.0}
-    assert rewards_in(text, "allo1other") == {}
+    known = {"topic_id": "77", "block_height": "12", "actor_type": "ACTOR_TYPE_FORECASTER"}
+    text = settled(addresses=["allo1me", "allo1you"], rewards=["12.5", "1"], **known)
+    assert rewards_in(text, "allo1me") == [Settled(77, 12, "forecaster", 12.5)] * 2
+    assert rewards_in(text, "allo1other") == []
 
 
-@given(json_values, json_values, json_values)
-def test_a_message_about_rewards_may_hold_anything(topic, addresses, rewards):
-    found = rewards_in(settled(topic_id=topic, addresses=addresses, rewards=rewards), "a")
-    assert all(math.isfinite(value) for value in found.values())
-    assert rewards_in(json.dumps(addresses), "a") == {}
+ACTORS = st.sampled_from(["ACTOR_TYPE_INFERER_UNSPECIFIED", "ACTOR_TYPE_REPUTER"])
+
+
+@given(
+    st.integers().map(str) | json_values, st.integers().map(str) | json_values, st.just(["a"]) | json_values,
+    st.lists(TEXT, min_size=1, max_size=1) | json_values, ACTORS | json_values,
+)  # fmt: skip
+def test_a_message_about_rewards_may_hold_anything(topic, nonce, addresses, rewards, actor):
+    values = {"topic_id": topic, "block_height": nonce, "addresses": addresses, "rewards": rewards, "actor_type": actor}
+    for found in rewards_in(settled(**values), "a"):
+        assert math.isfinite(found.uallo)
+        assert 0 <= found.topic_id < 2**63 > found.nonce >= 0
+    assert rewards_in(json.dumps(addresses), "a") == []
 
 
 def test_the_fee_is_set_by_tier_and_cap():

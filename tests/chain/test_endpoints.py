@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import time
 from contextlib import contextmanager
@@ -272,5 +273,35 @@ def test_a_connection_that_died_without_a_word_is_replaced(node):
             assert len(accepted) == 2  # one for all of them
         server.close()
         await asyncio.sleep(0.05)
+
+    asyncio.run(act())
+
+
+def test_of_those_who_wait_for_the_wallet_the_one_whose_window_ends_first_is_next():
+    async def act():
+        sequencer, order = Sequencer(None, "a"), []
+
+        async def submit(name, due):
+            async with sequencer.turn(due):
+                order.append(name)
+
+        async with sequencer.turn():
+            tasks = [
+                asyncio.create_task(submit(name, due)) for name, due in (("c", 30), ("a", 10), ("x", 5), ("b", 20))
+            ]
+            anybody = asyncio.create_task(submit("z", math.inf))
+            await asyncio.sleep(0)
+            tasks[2].cancel()  # whoever gives up holds nobody up
+            await asyncio.sleep(0)
+        await asyncio.gather(*tasks, anybody, return_exceptions=True)
+        assert order == ["a", "b", "c", "z"]
+        # the turn was just handed to somebody who is cancelled at that moment
+        async with sequencer.turn():
+            unlucky = asyncio.create_task(submit("unlucky", 1))
+            await asyncio.sleep(0)
+        unlucky.cancel()
+        await asyncio.gather(unlucky, return_exceptions=True)
+        await asyncio.wait_for(submit("after", 1), 1)
+        assert order[-1] == "after"
 
     asyncio.run(act())

@@ -14,6 +14,7 @@ from conftest_monitor import ADDRESS, FIVE, NOW, closes
 
 from crucible.chain.answers import NetworkLosses
 from crucible.chain.client import ChainClient
+from crucible.chain.wakeup import Settled
 from crucible.cli import crucible
 from crucible.errors import NodeUnreachable, StoreError
 from crucible.features.engine import feature_digest
@@ -22,7 +23,10 @@ from crucible.monitor.lineage import trace
 from crucible.monitor.live import compare, live_rows, summary
 from crucible.monitor.shadow import catch_up, predict_shadow
 from crucible.monitor.store import Event, monitor_store
+from crucible.monitor.submissions import submissions_of
 from crucible.validation.fits import known_scale
+from crucible.worker.deployment import journal_path
+from crucible.worker.rewards import Rewards
 
 
 class Chain:
@@ -114,6 +118,17 @@ def test_what_the_chain_says_is_kept_as_far_as_it_can_be_asked(world):
     chain = FullChain(world.nonces)
     assert gather(world, chain).facts == 0
     assert chain.asked == 0  # what is known is not asked for again
+
+
+def test_a_reward_that_the_worker_wrote_down_is_collected(world):
+    newest = submissions_of(world.home, world.recipe)[-1]
+    journal = journal_path(world.home, world.recipe.name)
+    with Rewards(journal, newest.chain_id, newest.address) as rewards:
+        for uallo in (6e17, 7e17):  # told twice, as after a lost connection
+            rewards.note(Settled(newest.topic_id, newest.nonce, "inferer", uallo))
+        rewards.note(Settled(newest.topic_id, newest.nonce, "reputer", 1e17))
+    gather(world, None)
+    assert [row.reward for row in live_rows(world.home, world.recipe)][-2:] == [None, 7e17]
 
 
 def test_a_node_that_does_not_answer_loses_nothing_that_was_known_before(world):

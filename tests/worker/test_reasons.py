@@ -1,5 +1,6 @@
 """Every reason that a journal may record: documented, and reached by what it says."""
 
+import asyncio
 import contextlib
 import re
 from dataclasses import replace
@@ -86,6 +87,17 @@ async def unseen(desk):
     hindsight = Hindsight(desk.client, desk.journal, Inferer(), desk.wallet.address)
     assert [row.nonce for row in await hindsight.look(desk.topic)] == [12]
     assert await hindsight.look(desk.topic) == []
+
+
+async def crowded(desk):
+    async with desk.account.sequencer.turn():
+        waiting = asyncio.create_task(desk.handle())
+        while desk.row() is None or desk.row().state != "predicted":
+            await asyncio.sleep(0.01)
+        desk.step(8)
+        await desk.client.height()
+    await waiting
+    await to_the_end(desk)
 
 
 async def delayed(desk):
@@ -178,6 +190,7 @@ SCENES = {
     Reason.UNSEEN: unseen,
     Reason.NODE_UNREACHABLE: simulation(unavailable),
     Reason.SEQUENCE: simulation(mismatched),
+    Reason.CROWDED: crowded,
     Reason.FEE_TOO_LOW: refused("sdk", 13, "got: 1uallo required: 2uallo"),
     Reason.FEE_ABOVE_CAP: nothing,
     Reason.OUT_OF_GAS: out_of_gas,

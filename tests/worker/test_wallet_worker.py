@@ -1,6 +1,7 @@
 """One process for a wallet and its topics: what is added, swapped and taken away, while the others go on."""
 
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +15,7 @@ from worker_world import BLOCK, NOW, SPEED, World, stop
 from crucible.clock import ScaledClock
 from crucible.localnet.embedded import EmbeddedLocalnet
 from crucible.localnet.run import topic_of
+from crucible.monitor.submissions import rewards_of
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
@@ -109,6 +111,12 @@ def test_a_wallet_serves_its_topics_from_one_process(home):
         ):  # fmt: skip
             assert f"\n{name}" in text, text
 
+        pays = lambda: what_it_earns(first, url, rows[0].address)  # noqa: E731
+        first.wait(pays, "score, average and reward as the chain has them", 90)
+        [(paid_to, nonce), paid] = sorted(rewards_of(settings, first.recipe).items(), key=lambda item: item[0][1])[-1]
+        told = first.node.core.topics[77].nonces[nonce].rewards["inferer"]
+        assert (paid_to, paid) == (rows[0].address, pytest.approx(told[paid_to]))
+
         second_try = first.start("worker", "run", "--wallet", "shared")
         output = second_try.communicate(timeout=20)[0]
         assert "Another process serves wallet shared already" in output
@@ -120,6 +128,21 @@ def test_a_wallet_serves_its_topics_from_one_process(home):
     assert {read_actual(settings, world.recipe.name).state for world in home} == {"stopped"}
     duplicates = [result for result in first.node.core.results.values() if "already submitted" in result.log]
     assert duplicates == []
+
+
+def what_it_earns(world, url, address):
+    """Whether the figures for Prometheus are, at one moment, those of the newest epoch that the chain has settled."""
+    text = urllib.request.urlopen(url, timeout=5).read().decode()
+    figures = dict(re.findall(r"^(crucible_(?:score|score_ema|reward_uallo)){.*topic=\"77\".*} (.*)$", text, re.M))
+    topic = world.node.core.topics[77]
+    settled = [nonce for nonce in topic.nonces.values() if nonce.rewards.get("inferer", {}).get(address)]
+    if len(figures) < 3 or not settled:
+        return False
+    newest = settled[-1]
+    assert newest.rewards["inferer"][address] > 0
+    return [float(figures[f"crucible_{name}"]) for name in ("score", "score_ema", "reward_uallo")] == pytest.approx(
+        [newest.scores[address], topic.emas[address], newest.rewards["inferer"][address]], rel=1e-6
+    )
 
 
 def test_neither_or_both_of_recipe_and_wallet_is_a_usage_error(home):

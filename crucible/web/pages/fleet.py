@@ -42,7 +42,7 @@ def fleet(request: Request, show: Literal["all", "attention"] = "all") -> Respon
     settings = site_of(request).load()
     now = clock_of(settings)
     monitor = Monitor(settings)
-    cards = sorted((card_of(settings, name, now, monitor) for name in sources.names(settings)), key=_urgency)
+    cards = sorted((card_of(settings, worker, now, monitor) for worker in sources.workers(settings)), key=_urgency)
     reasons: Counter[str] = Counter()
     for card in cards:
         reasons.update(dict(card.summary.reasons) if card.summary else {})
@@ -60,13 +60,12 @@ def fleet(request: Request, show: Literal["all", "attention"] = "all") -> Respon
     )  # fmt: skip
 
 
-def card_of(settings: Settings, name: str, now: datetime, monitor: Monitor, *, series: bool = False) -> Card:
+def card_of(settings: Settings, worker: Worker, now: datetime, monitor: Monitor, *, series: bool = False) -> Card:
     """Return one worker as the fleet page shows it; a journal that cannot be read is told as its trouble.
 
     With ``series`` it carries the monitor's facts about single epochs too.
     """
-    worker = sources.worker(settings, name)
-    summary = None
+    name, summary = worker.name, None
     try:
         summary = sources.summary(settings, name)
     except CrucibleError as error:

@@ -47,7 +47,7 @@ def worker(
     if name not in sources.names(settings):
         raise HTTPException(404)
     now = clock_of(settings)
-    card = card_of(settings, name, now, Monitor(settings), series=True)
+    card = card_of(settings, sources.worker(settings, name), now, Monitor(settings), series=True)
     epochs: tuple[Epoch, ...] = ()
     rows: tuple[Epoch, ...] = ()
     if card.summary is not None:
