@@ -152,6 +152,10 @@ def _unexpected(error: Exception) -> int:
     if isinstance(error, OSError) and error.filename:  # a folder that is not there or may not be written, a full disk
         click.echo(f"crucible: {error.filename}: {error.strerror} (--debug shows where)", err=True)
         return 1
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("crucible"):
+        where = "`make install`, or pip install 'allora-crucible[lab]'"  # a worker's installation has no laboratory
+        click.echo(f"crucible: This needs {error.name}, which is not installed here: {where}.", err=True)
+        return 1
     words = str(error).splitlines()[0] if str(error) else "no message"
     click.echo(
         f"crucible: unexpected {type(error).__name__}: {words} (--debug shows where; please report it)", err=True

@@ -53,11 +53,21 @@ def init(topic: str | None, strength: Strength | None, wallet: str | None, name:
     level = strength or (_ask_strength() if asking else "balanced")
     if wallet is None:
         wallet = name.replace("_", "-")
-        wallet = click.prompt("Name of the wallet that signs", default=wallet) if asking else wallet
+        wallet = _ask_wallet(wallet) if asking else wallet
     _, text = draft_recipe(chosen, name, wallet, level)
     write_atomic(path, text.encode())
     click.echo(f"{path} is written: {chosen.name}, {level}, wallet {wallet}")
     click.echo(f"next: crucible recipe check {name}, crucible bars backfill {name}, crucible evaluate {name}")
+
+
+def _ask_wallet(usual: str) -> str:
+    def fits(text: str) -> str:
+        if re.fullmatch(r"[a-z0-9][a-z0-9_-]*", text) is None:
+            raise click.UsageError("a wallet's name is of small letters, digits, - and _")
+        return text
+
+    found: str = click.prompt("Name of the wallet that signs", default=usual, value_proc=fits)
+    return found
 
 
 def _ask_strength() -> Strength:

@@ -170,19 +170,20 @@ def pin(name: str) -> None:
 wallet.add_command(click.Command("list", callback=ls.callback, params=ls.params, help=ls.help, hidden=True))
 
 
-def _keystore(ask: bool) -> Keystore:
+def _keystore(ask: bool, *, storing: bool = False) -> Keystore:
     from crucible.chain.keystore import Keystore
     from crucible.settings import Settings
 
     asked: Callable[[], str] | None = None
     if ask:
-        typed = click.prompt("passphrase", hide_input=True)
+        # twice where a wallet is to be stored: after a slip of the finger nobody could ever open it
+        typed = click.prompt("passphrase", hide_input=True, confirmation_prompt=storing)
         asked = lambda: str(typed)  # noqa: E731 -- asked once, used for every wallet
     return Keystore(Settings.load().keystore, ask=asked)
 
 
 def _store(name: str, ask: bool, make: Callable[[Keystore], Any]) -> None:
-    keystore = _keystore(ask)
+    keystore = _keystore(ask, storing=True)
     had_passphrase = keystore.passphrase_file.exists()
     made = make(keystore)
     encrypted = keystore.path(name).exists()

@@ -209,7 +209,9 @@ def test_a_mnemonic_leaves_only_to_a_terminal_or_a_new_private_file(run, tmp_pat
 
 
 def test_asking_and_changing_by_command(run, tmp_path):
-    assert run("create", "one", "--ask-passphrase", text="secret\n").exit_code == 0
+    slip = run("create", "one", "--ask-passphrase", text="secert\nsecret\n")
+    assert (slip.exit_code, run("list").output) == (1, "")
+    assert run("create", "one", "--ask-passphrase", text="secret\nsecret\n").exit_code == 0
     assert not (tmp_path / "data" / "keystore" / ".passphrase").exists()
     address = run("show", "one", "--ask-passphrase", text="secret\n").output.splitlines()[-1]
     changed = run("passphrase", "--ask-passphrase", "--ask-new", text="secret\nnewer\nnewer\n")

@@ -91,6 +91,13 @@ def test_a_home_that_is_none_is_one_sentence(crucible, tmp_path):
     refused(crucible("up", home="/proc/none"), "/proc/none", "No such file or directory")
 
 
+def test_what_a_workers_installation_lacks_is_named(crucible, tmp_path):
+    (tmp_path / "duckdb.py").write_text("raise ModuleNotFoundError(name='duckdb')\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = crucible("recipe", "check", "btc_usd_5min", PYTHONPATH=path)
+    refused(done, "This needs duckdb, which is not installed here", "make install")
+
+
 def test_a_journal_without_a_nonce_says_so(crucible):
     done = crucible("workers", "journal", "btc_usd_5min")
     assert (done.returncode, "No nonce of btc_usd_5min" in done.stdout) == (0, True)

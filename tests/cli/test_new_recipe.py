@@ -79,10 +79,11 @@ def test_a_person_is_asked_three_questions_and_may_narrow_the_list(folder, monke
     import crucible.cli.ask as ask
 
     monkeypatch.setattr(ask, "may_ask", lambda: True)
-    done = run(typed="dogecoin\neth\neth price\nquick\nmy-wallet\n")
+    done = run(typed="dogecoin\neth\neth price\nquick\nMy Wallet\nmy-wallet\n")
     assert done.exit_code == 0, done.output
     assert "No topic is like 'dogecoin'" in done.output
     assert "How strong a search?" in done.output
+    assert "a wallet's name is of small letters" in done.output  # asked again, and nothing of what was typed is lost
     made = load_recipe(folder / "eth_usd_8h_price.toml")
     assert (made.deploy.wallet, made.topic.testnet) == ("my-wallet", 41)
 
