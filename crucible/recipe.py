@@ -279,6 +279,22 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _canary_asks_the_same(self) -> Self:
+        canary = self.deploy.canary
+        if canary is None:
+            return self
+        if canary.topic == self.topic.testnet:
+            raise ValueError(f"deploy.canary.topic is {canary.topic}, the recipe's own; a canary needs another one")
+        known = find_topic("testnet", canary.topic)
+        if known and (known.asset, known.target, known.horizon) != (
+            self.topic.asset, self.topic.target, self.topic.horizon,
+        ):  # fmt: skip
+            raise ValueError(
+                f"deploy.canary.topic {canary.topic} is {known.name!r}, another question than the recipe's"
+            )
+        return self
+
     @property
     def horizon_bars(self) -> int:
         """The horizon in bars."""
