@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 export CRUCIBLE_SHARED := $(abspath $(SHARED))
 
-.PHONY: help install demo demo-real up test check docs bench prove audit lock clean
+.PHONY: help install demo demo-real up test check docs bench prove month audit lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,7 +54,10 @@ prove: $(STAMP) ## Long suites: many kills, many seeds
 	CRUCIBLE_PROVE=1 $(BIN)/pytest --timeout 1800
 
 bench: $(STAMP) ## Side-by-side figures, as JSON
-	@for script in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+	@for script in $(filter-out benchmarks/month.py,$(wildcard benchmarks/*.py)); do $(BIN)/python -m benchmarks.$$(basename $$script .py) || exit 1; done
+
+month: $(STAMP) ## Forty unattended days with a planted break, into docs/ (half an hour)
+	$(BIN)/python -m benchmarks.month --docs docs
 
 audit: $(STAMP) ## Look the locked packages up in a database of vulnerabilities, where one can be reached
 	@$(BIN)/python requirements/audit.py

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
+from crucible.data_settings import DataSection
 from crucible.features.engine import warmup_bars
 from crucible.market.ingest import IngestReport, history_span, present
 from crucible.market.quality import MonthReport, all_reports, inspect
@@ -16,7 +17,7 @@ from crucible.market.recipe_bars import history_of, read_bars, series_of
 from crucible.market.store import BarStore, Series
 from crucible.market.update import open_sources, update
 from crucible.process import write_atomic
-from crucible.recipe import DataSection, Recipe
+from crucible.recipe import Recipe
 from crucible.settings import Settings
 
 Progress = Callable[[int, int], None]

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from crucible.cron import check_cron
 from crucible.model_settings import Duration, Section
@@ -14,20 +21,42 @@ RUNGS = ("champion", "previous", "linear", "drift", "zero", "network", "abstain"
 """What may answer in place of a champion that cannot; see ``docs/reference/worker.md``."""
 
 
+Wallet = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class CanarySection(Section):
+    """Where a challenger submits before it may become champion.
+
+    ``topic`` is one of the testnet that asks the recipe's question, ``wallet`` a wallet of its own, ``epochs`` how many
+    of its submissions must have been accepted and scored.
+    """
+
+    topic: int = Field(ge=1)
+    wallet: Wallet
+    epochs: int = Field(ge=1)
+
+
 class DeploySection(Section):
     """Who submits, and when to retrain (cron, UTC).
 
     ``fallback`` is the ladder of what answers, the first that can; ``distance`` how many spreads a value may lie from
     the network's last inference. A challenger becomes champion only after ``live_epochs`` epochs as a shadow, predicted
-    live and not submitted.
+    live and not submitted, and after what its ``canary`` asks for.
     """
 
-    wallet: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    wallet: Wallet
     retrain: Annotated[str, AfterValidator(check_cron)]
     max_staleness: Duration
     fallback: tuple[str, ...] = ("champion", "previous")
     distance: float = Field(default=25.0, gt=0)
     live_epochs: int = Field(default=0, ge=0)
+    canary: CanarySection | None = None
+
+    @model_validator(mode="after")
+    def _own_wallet(self) -> Self:
+        if self.canary and self.canary.wallet == self.wallet:
+            raise ValueError(f"the canary needs a wallet of its own, not {self.wallet!r}, which signs for the champion")
+        return self
 
     @field_validator("fallback")
     @classmethod

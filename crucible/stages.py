@@ -7,12 +7,13 @@ of them can be run again by itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from time import perf_counter
 
 from crucible.bar_stages import bar_store
+from crucible.canary_stages import follow_challenger
 from crucible.errors import GateError, RegistryError
 from crucible.features.engine import compute_features, warmup_bars
 from crucible.market.recipe_bars import read_bars
@@ -83,11 +84,19 @@ class Decision:
 def promote_challenger(settings: Settings, recipe: Recipe) -> Decision:
     """Move @champion to @challenger if the verdict passed and it has lived long enough; otherwise say why not.
 
+    A challenger that waits is the recipe's canary meanwhile, where the recipe has one.
+
     Raises
     ------
     RegistryError
         If there is no challenger.
     """
+    decided = _promoted(settings, recipe)
+    canary = follow_challenger(settings, recipe)
+    return replace(decided, sentence=f"{decided.sentence}; {canary}") if canary else decided
+
+
+def _promoted(settings: Settings, recipe: Recipe) -> Decision:
     number = alias_version(settings, recipe.name, CHALLENGER)
     if number is None:
         raise RegistryError(f"Model {recipe.name} has no @challenger; materialise `challenger` first.")

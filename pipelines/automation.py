@@ -67,7 +67,7 @@ def retraining_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
 
 @dg.sensor(
     job=promote, minimum_interval_seconds=30, default_status=_ON,
-    description="Promotes a challenger that passed its gates, once it has the live epochs that its recipe asks for.",
+    description="Promotes a challenger that passed its gates, once it has the epochs live that its recipe asks for.",
 )  # fmt: skip
 def promotion_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     """Request one look per challenger whose time as a shadow is over."""
@@ -75,7 +75,8 @@ def promotion_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     from crucible.registry.models import CHALLENGER, CHAMPION, alias_version, get_version
 
     for recipe in _answering(home.settings):
-        number = alias_version(home.settings, recipe.name, CHALLENGER) if recipe.deploy.live_epochs else None
+        waits = recipe.deploy.live_epochs or recipe.deploy.canary
+        number = alias_version(home.settings, recipe.name, CHALLENGER) if waits else None
         if number is None or number == alias_version(home.settings, recipe.name, CHAMPION):
             continue
         version = get_version(home.settings, recipe.name, number)

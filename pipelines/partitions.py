@@ -7,9 +7,10 @@ from functools import cache
 
 import dagster as dg
 
+from crucible.data_settings import DataSection
 from crucible.duration import format_duration
 from crucible.errors import RecipeError
-from crucible.recipe import DataSection, Recipe, load_recipe
+from crucible.recipe import Recipe, load_recipe
 from crucible.settings import Settings
 
 

@@ -100,6 +100,11 @@ class EmbeddedLocalnet:
         """Make one block now, at ``time`` or one block interval (at least a second) after the last one."""
         self._run(self.node.step() if time is None else self.node.make_block(time))
 
+    @property
+    def idle(self) -> bool:
+        """Whether no house actor is at work on the last block."""
+        return self._house is None or not self._house.busy
+
     async def _start(self) -> None:
         await self.node.__aenter__()
         if self._house:

@@ -91,6 +91,11 @@ class House:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._session.close()
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is still at work."""
+        return bool(self._tasks)
+
     def after_block(self) -> None:
         """Let everybody act on the block that was just made; never blocks the chain."""
         for topic in list(self.core.topics.values()):

@@ -7,13 +7,13 @@ from datetime import datetime
 
 import pyarrow as pa
 
+from crucible.data_settings import DataSection
 from crucible.errors import DataError
 from crucible.market.bars import floor_time
 from crucible.market.peers import join_peers
 from crucible.market.resample import Resampled, resample
 from crucible.market.series import Series
 from crucible.market.store import BarStore
-from crucible.recipe import DataSection
 
 
 def series_of(data: DataSection) -> Series:

@@ -1,4 +1,4 @@
-"""Whether a version may be promoted now: enough live epochs as a shadow, no live loss, and a topic as agreed."""
+"""Whether a version may be promoted now: enough epochs as shadow and canary, no live loss, a topic as agreed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from crucible.errors import EvaluationError
 from crucible.monitor.contract import broken_contract
 from crucible.monitor.live import LiveRow, live_rows, overlap_of
 from crucible.monitor.store import SHADOW, WORKER, monitor_store
+from crucible.monitor.submissions import canary_epochs
 from crucible.recipe import Recipe
 from crucible.registry.models import CHAMPION, alias_version, get_version
 from crucible.settings import Settings
@@ -24,13 +25,18 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
     """
     if broken := broken_contract(settings, recipe):
         return f"the topic is not what the recipe says: {broken}"
-    wanted = recipe.deploy.live_epochs
-    if not wanted:
+    wanted, canary = recipe.deploy.live_epochs, recipe.deploy.canary
+    if not wanted and not canary:
         return ""
     bundle = get_version(settings, recipe.name, number).tags.get("bundle_sha256", "")
-    seen = monitor_store(settings).judged(bundle)
+    seen = monitor_store(settings).judged(bundle) if wanted else 0
     if seen < wanted:
         return f"version {number} has {seen} of {wanted} live epochs; it goes on as a shadow"
+    if canary and (scored := canary_epochs(settings, recipe, bundle)) < canary.epochs:
+        return (
+            f"version {number} has {scored} of {canary.epochs} scored epochs on topic {canary.topic}; "
+            "it goes on as a canary"
+        )
     champion = alias_version(settings, recipe.name, CHAMPION)
     if champion is None or champion == number:
         return ""

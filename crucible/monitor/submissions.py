@@ -27,6 +27,23 @@ def rewards_of(settings: Settings, recipe: Recipe) -> dict[tuple[str, int], floa
     return read_rewards(journal_path(settings, recipe.name), settings.chain_id, topic_id, _ROLE)
 
 
+def canary_name(recipe: str) -> str:
+    """Return under which name the canary of a recipe is deployed; no recipe can be called so."""
+    return f"{recipe}.canary"
+
+
+def canary_epochs(settings: Settings, recipe: Recipe, bundle: str) -> int:
+    """Return how many submissions of a bundle as the recipe's canary were accepted and scored."""
+    canary = recipe.deploy.canary
+    if canary is None:
+        return 0
+    rows = read_journal(journal_path(settings, canary_name(recipe.name)))
+    return sum(
+        (row.chain_id, row.topic_id, row.bundle, row.state) == (settings.chain_id, canary.topic, bundle, "scored")
+        for row in rows
+    )
+
+
 def deployment_of(settings: Settings, recipe: str) -> Deployment | None:
     """Return what should be served, or ``None``."""
     return read_desired(settings, recipe)

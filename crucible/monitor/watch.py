@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import signal
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from crucible.chain.client import ChainClient
-from crucible.clock import SystemClock
+from crucible.clock import Clock, SystemClock
 from crucible.errors import ChainError, CrucibleError
 from crucible.monitor.alert_rules import LEAST_BALANCE
 from crucible.monitor.alerts import AlertState, Message, evaluate, healthy, read_state, write_state
@@ -45,26 +45,30 @@ class Watch:
         The home.
     sender : Sender, optional
         Where alerts go; by default what the settings say.
+    wall : Clock, optional
+        By which it is reckoned how long something holds and how often it is told; real time by default, whatever the
+        home's clock does.
     """
 
-    def __init__(self, settings: Settings, sender: Sender | None = None) -> None:
+    def __init__(self, settings: Settings, sender: Sender | None = None, wall: Clock | None = None) -> None:
         self._settings = settings
+        self._wall = wall or SystemClock()
         self._sender = sender or load_sender(settings)
         self._path = settings.data / "monitor" / "alerts.json"
-        self._asked = self._pinged = -1e9
+        self._asked = self._pinged = -math.inf
         self._contracts: dict[str, datetime] = {}
         self._said = ""
 
     async def once(self) -> list[Message]:
         """Look once, tell what is due, and return what was told."""
-        settings = self._settings
-        if time.monotonic() - self._asked >= _ASK_SECONDS:
-            self._asked = time.monotonic()
+        settings, now = self._settings, self._wall.now()
+        if now.timestamp() - self._asked >= _ASK_SECONDS:
+            self._asked = now.timestamp()
             await self._ask_chain()
         for recipe in deployed_recipes(settings):
             note_deployment(settings, recipe.name)
         before = read_state(self._path, settings.clock.now())
-        state, due = evaluate(before, observe(settings, before.begun), SystemClock().now())
+        state, due = evaluate(before, observe(settings, before.begun), now)
         told = []
         for message in due:
             _LOG.info("%s: %s", message.title, message.body.splitlines()[0])
@@ -74,8 +78,8 @@ class Watch:
             else:
                 state = _again(state, before, message.key)
         write_state(self._path, state)
-        if healthy(state) and time.monotonic() - self._pinged >= _PING_SECONDS:
-            self._pinged = time.monotonic()
+        if healthy(state) and now.timestamp() - self._pinged >= _PING_SECONDS:
+            self._pinged = now.timestamp()
             await asyncio.to_thread(self._sender.ping)
         return told
 
