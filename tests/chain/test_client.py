@@ -14,20 +14,6 @@ from crucible.chain.transaction import Message, sign, unsigned
 from crucible.chain.wakeup import Waker
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import ChainError, NodeUnreachable, SequenceMismatch, SettingsError, TxRejected
-from crucible.localnet.embedded import EmbeddedLocalnet
-from crucible.localnet.topic import TopicSpec
-
-SPEC = TopicSpec(
-    id=77, metadata="test", loss_method="sqe", asset="BTC/USD", target="price", symbol="BTCUSDT", interval_seconds=300,
-    horizon_seconds=12, cadence_seconds=12, epoch_length=12, ground_truth_lag=12, worker_window=8,
-)  # fmt: skip
-
-
-@pytest.fixture
-def node():
-    """A node whose blocks the test makes."""
-    with EmbeddedLocalnet([SPEC], block_seconds=0) as net:
-        yield net
 
 
 @pytest.fixture(scope="module")

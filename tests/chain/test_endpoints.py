@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from grpclib import GRPCError, Status
+from worker_desk import SPEC
 
 from crucible.chain.account import Account
 from crucible.chain.client import ChainClient
@@ -17,18 +18,6 @@ from crucible.chain.sequencer import Sequencer
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import ChainError, NoAccount, NodeUnreachable, SettingsError
 from crucible.localnet.embedded import EmbeddedLocalnet
-from crucible.localnet.topic import TopicSpec
-
-SPEC = TopicSpec(
-    id=77, metadata="test", loss_method="sqe", asset="BTC/USD", target="price", symbol="BTCUSDT", interval_seconds=300,
-    horizon_seconds=12, cadence_seconds=12, epoch_length=12, ground_truth_lag=12, worker_window=8,
-)  # fmt: skip
-
-
-@pytest.fixture
-def node():
-    with EmbeddedLocalnet([SPEC], block_seconds=0) as net:
-        yield net
 
 
 @contextmanager

@@ -3,15 +3,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from worker_desk import SPEC
 
 from crucible.localnet.core import Core
 from crucible.localnet.keys import Key
-from crucible.localnet.topic import TopicSpec
-
-SPEC = TopicSpec(
-    id=77, metadata="test", loss_method="sqe", asset="BTC/USD", target="price", symbol="BTCUSDT", interval_seconds=300,
-    horizon_seconds=12, cadence_seconds=12, epoch_length=12, ground_truth_lag=12, worker_window=8,
-)  # fmt: skip
 
 
 @pytest.fixture
