@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-from scipy.stats import binomtest, norm
-
 from crucible.validation.statistics.hac import MeanStatistic
 
 _POWER = 0.8
@@ -14,6 +12,8 @@ _POWER = 0.8
 
 def wilson(hits: float, trials: float, level: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval of a share; ``trials`` may be the number of independent ones, and need not be whole."""
+    from scipy.stats import norm
+
     if trials <= 0:
         return 0.0, 1.0
     z = float(norm.isf((1 - level) / 2))
@@ -25,6 +25,8 @@ def wilson(hits: float, trials: float, level: float = 0.95) -> tuple[float, floa
 
 def exact(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Return the Clopper-Pearson interval of a share of independent trials."""
+    from scipy.stats import binomtest
+
     found = binomtest(hits, trials).proportion_ci(confidence_level=level, method="exact")
     return float(found.low), float(found.high)
 
@@ -39,6 +41,8 @@ def detectable_correlation(independent: float, alpha: float) -> float:
     alpha : float
         Level of the test.
     """
+    from scipy.stats import norm
+
     if independent <= 1:
         return 1.0
     return min(float(norm.isf(alpha) + norm.isf(1 - _POWER)) / math.sqrt(independent), 1.0)
@@ -60,6 +64,8 @@ def days_until(correlation: float, statistic: MeanStatistic, rows: int, row: tim
     alpha : float
         Level of the test.
     """
+    from scipy.stats import norm
+
     if not correlation > 0:
         return math.inf
     worth = statistic.independent / rows
