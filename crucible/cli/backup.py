@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from crucible.backup.archive import Manifest, Part
 
-_FILE = click.argument("file", type=click.Path(path_type=Path))
+_FILE = click.argument("file")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -33,37 +32,47 @@ def backup() -> None:
 )  # fmt: skip
 @click.option("--with-keystore", "keystore", is_flag=True, help="Take the encrypted wallets along, and .passphrase.")
 @_JSON
-def create(file: Path, without: tuple[Part, ...], keystore: bool, as_json: bool) -> None:
+def create(file: str, without: tuple[Part, ...], keystore: bool, as_json: bool) -> None:
     """Write all state of the home to FILE, while it runs or not; compressed if it is called .gz.
 
     Without --with-keystore no wallet is inside. With it the file holds keys, and the passphrase if that lies beside
     them: keep it as you would keep them.
 
+    FILE may be a URL, s3://bucket/name.tar.gz; credentials and endpoint come from AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL
+    and the like.
+
     Example: crucible backup create crucible.tar.gz --without features
     """
     from crucible.backup.archive import create as write
+    from crucible.backup.at_url import to_be_stored
     from crucible.settings import Settings
 
-    _tell(write(Settings.load(), file, without=without, keystore=keystore), as_json, f"written to {file}")
+    settings = Settings.load()
+    with to_be_stored(settings, file) as path:
+        manifest = write(settings, path, without=without, keystore=keystore)
+    _tell(manifest, as_json, f"written to {file}")
 
 
 @backup.command()
 @_FILE
 @_JSON
-def verify(file: Path, as_json: bool) -> None:
+def verify(file: str, as_json: bool) -> None:
     """Check every byte of FILE against its manifest; nothing is written.
 
     Example: crucible backup verify crucible.tar.gz
     """
+    from crucible.backup.at_url import fetched
     from crucible.backup.restore import verify as check
+    from crucible.settings import Settings
 
-    _tell(check(file), as_json, "every hash agrees")
+    with fetched(Settings.load(), file) as path:
+        _tell(check(path), as_json, "every hash agrees")
 
 
 @backup.command()
 @_FILE
 @_JSON
-def restore(file: Path, as_json: bool) -> None:
+def restore(file: str, as_json: bool) -> None:
     """Bring the state in FILE into the home, which must be empty; every byte is checked first.
 
     Paths that name the old home are rewritten, so it may be another folder or another machine. A recipe that is there
@@ -72,11 +81,13 @@ def restore(file: Path, as_json: bool) -> None:
 
     Example: CRUCIBLE_HOME=new crucible backup restore crucible.tar.gz
     """
+    from crucible.backup.at_url import fetched
     from crucible.backup.restore import restore as bring
     from crucible.settings import Settings
 
     settings = Settings.load()
-    done = bring(settings, file)
+    with fetched(settings, file) as path:
+        done = bring(settings, path)
     if not as_json:
         for path in done.differing:
             click.echo(f"{path.name.removesuffix('.from-backup')} differs from yours; the saved one is {path}")

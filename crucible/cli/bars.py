@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crucible.cli.bars_fetch import backfill, repair
+from crucible.cli.bars_mirror import pull, push
 from crucible.cli.bars_quality import accept, check
 from crucible.cli.bars_target import find_target, find_targets
 from crucible.cli.sql import sql
@@ -30,7 +31,7 @@ def bars() -> None:
     """
 
 
-for command in (backfill, repair, check, accept, sql):
+for command in (backfill, repair, check, accept, push, pull, sql):
     bars.add_command(command)
 
 

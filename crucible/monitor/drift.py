@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
 
 from crucible.errors import EvaluationError
 from crucible.features.audit.drift import bin_counts, decile_edges, index_of
@@ -127,6 +126,8 @@ class _Usual:
         return math.exp(self.mean)
 
     def p_value(self, value: float) -> float:
+        from scipy.stats import t as student
+
         z = (math.log(max(value, _SMALLEST)) - self.mean) / (self.spread * math.sqrt(1 + 1 / self.windows))
         return float(student.sf(z, self.windows - 1))
 

@@ -105,23 +105,27 @@ class Stack:
         mlflow_port = free_port(self.mlflow_port) if self.mlflow_port is not None else None
         clock = self._resume_clock()
         self.settings = replace(self.settings, clock_text=clock.text(), dagster_url=f"http://127.0.0.1:{dagster_port}")
+        # every address is chosen first, so that Dagster, which takes longest, can start before the others answer
+        exchange_port, grpc_port, http_port = free_port(0), free_port(0), free_port(0)
+        http = f"127.0.0.1:{http_port}"
+        self.settings = replace(
+            self.settings,
+            exchange_url=f"http://127.0.0.1:{exchange_port}", grpc_url=f"grpc+http://127.0.0.1:{grpc_port}",
+            websocket_url=f"ws://{http}/websocket", faucet_url=f"http://{http}", api_url=f"http://{http}/v2",
+            mlflow_url=f"http://127.0.0.1:{mlflow_port}" if mlflow_port else "",
+        )  # fmt: skip
+        self._start_dagster(dagster_port)
         market = self.world.exchange_arguments(
             member.symbol for recipe in self.recipes for member in recipe.data.members
         )
-        exchange = self._serve("exchange", ["practice", "serve", *market, "--port", "0"])
-        self.settings = replace(self.settings, exchange_url=exchange["url"])
+        exchange = self._serve("exchange", ["practice", "serve", *market, "--port", str(exchange_port)])
         self.tell(
             f"practice exchange  {exchange['url']}  ({', '.join(exchange['symbols'])}, {self.world.speed:g}x time)"
         )
-        chain = self._serve("localnet", self._localnet_arguments())
-        self.settings = replace(
-            self.settings,
-            **{name: chain[name] for name in ("grpc_url", "websocket_url", "faucet_url", "api_url")},
-            mlflow_url=f"http://127.0.0.1:{mlflow_port}" if mlflow_port else "",
-        )
+        ports = ["--grpc-port", str(grpc_port), "--http-port", str(http_port)]
+        chain = self._serve("localnet", [*self._localnet_arguments(), *ports])
         self.tell(f"localnet           {chain['grpc_url']}  ({chain['chain_id']}, block {chain['height']})")
         self._publish_endpoints()
-        self._start_dagster(dagster_port)
         if mlflow_port is not None:
             self._start_mlflow(mlflow_port)
         self._serve("fleet", ["fleet", "run"])

@@ -11,7 +11,6 @@ from pathlib import Path
 from crucible.clock import ScaledClock
 from crucible.duration import format_duration
 from crucible.errors import SettingsError
-from crucible.market.files import read_bar_file
 from crucible.process import write_json
 from crucible.recipe import Recipe
 
@@ -98,6 +97,8 @@ def replayed(recipe: Recipe, bars: Path, *, speed: float) -> World:
     SettingsError
         If it is too short for the recipe.
     """
+    from crucible.market.files import read_bar_file  # pyarrow, which a simulated market does without
+
     table = read_bar_file(bars, recipe.data.symbol, recipe.data.stored)
     first, last = table["open_time"][0].as_py(), table["open_time"][-1].as_py()
     now = last - REPLAY_LEFT

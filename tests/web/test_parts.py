@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from web_world import deployment
 
 from crucible.clock import SystemClock
-from crucible.web import values
+from crucible.web import sources, values
 from crucible.web.changes import mark_of
 from crucible.web.charts import Line, chart, kind_of, strip
 from crucible.web.health import health_of
@@ -211,3 +212,15 @@ def test_words_stand_out_from_their_ground_and_marks_from_theirs(scheme):
     for name, ground in itertools.product(("mark", "open", "second", "third", "fourth"), grounds):
         assert contrast(colours[name], ground) >= 3, name
     assert contrast(colours["ink"], colours["line"]) >= 4.5  # links under the pointer
+
+
+def test_the_fleet_read_at_once_is_what_each_worker_read_by_itself_is(home):
+    (home.recipes / "worker_05.toml").unlink()  # deployed, without a recipe's file
+    shutil.copyfile(
+        home.recipes / "worker_00.toml", home.recipes / "another.toml"
+    )  # a recipe that calls itself otherwise
+    found = sources.workers(home)
+    assert [worker.name for worker in found] == sources.names(home)
+    assert found == [sources.worker(home, worker.name) for worker in found]
+    assert [worker.name for worker in found if worker.trouble] == ["another"]
+    assert [worker.name for worker in found if worker.desired is None] == ["another"]

@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 
 from crucible.errors import EvaluationError
 
@@ -129,6 +128,8 @@ def upper_tail(t: float, share: float) -> float:
     Between the published levels the statistic is mapped to a normal one along straight lines, which is exact at each of
     them, and symmetric about zero.
     """
+    from scipy.stats import norm
+
     levels = np.array([0.0, *(critical_value(tail, share) for tail in _CRITICAL)])
     normal = np.array([0.0, *(norm.isf(tail) for tail in _CRITICAL)])
     size = abs(t)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-from scipy.stats import binomtest, norm
-
 from crucible.validation.statistics.hac import MeanStatistic
 
 _POWER = 0.8
@@ -14,6 +12,8 @@ _POWER = 0.8
 
 def exact(hits: int, trials: int, level: float = 0.95) -> tuple[float, float]:
     """Return the Clopper-Pearson interval of a share of independent trials."""
+    from scipy.stats import binomtest
+
     found = binomtest(hits, trials).proportion_ci(confidence_level=level, method="exact")
     return float(found.low), float(found.high)
 
@@ -28,6 +28,8 @@ def detectable_correlation(independent: float, alpha: float) -> float:
     alpha : float
         Level of the test.
     """
+    from scipy.stats import norm
+
     if independent <= 1:
         return 1.0
     return min(float(norm.isf(alpha) + norm.isf(1 - _POWER)) / math.sqrt(independent), 1.0)
@@ -49,6 +51,8 @@ def days_until(correlation: float, statistic: MeanStatistic, rows: int, row: tim
     alpha : float
         Level of the test.
     """
+    from scipy.stats import norm
+
     if not correlation > 0:
         return math.inf
     worth = statistic.independent / rows

@@ -6,7 +6,6 @@ import itertools
 import math
 
 import numpy as np
-from scipy.stats import norm, rankdata
 
 from crucible.errors import EvaluationError
 
@@ -18,6 +17,8 @@ def expected_best(trials: int, spread: float) -> float:
 
     ``spread`` is the standard deviation of the trials' Sharpe ratios (Bailey and López de Prado 2014).
     """
+    from scipy.stats import norm
+
     if trials < 2:
         return 0.0
     one, other = norm.isf(1.0 / trials), norm.isf(1.0 / (trials * math.e))
@@ -43,6 +44,8 @@ def deflated_sharpe(returns: np.ndarray, *, trials: int, spread: float, overlap:
     EvaluationError
         If the returns do not vary.
     """
+    from scipy.stats import norm
+
     deviation = float(returns.std())
     if not deviation > 0:
         raise EvaluationError("A Sharpe ratio needs returns that vary.")
@@ -71,6 +74,8 @@ def overfitting_probability(gains: np.ndarray, *, parts: int = 10) -> float:
     EvaluationError
         If there are fewer than two trials, or fewer rows than parts.
     """
+    from scipy.stats import rankdata
+
     n, k = gains.shape
     if parts % 2 or n < parts or k < 2:
         raise EvaluationError(f"{k} trials over {n} rows cannot be compared in {parts} parts.")
