@@ -209,8 +209,8 @@ class Storm:
         self.ended = self.clock.seconds
 
     def settle(self) -> None:
-        """Let two undisturbed epochs pass, in which what went unseen is found out, and end the workers."""
-        until = self.core.height + 2 * self.weather.epoch
+        """Let an undisturbed epoch pass, in which what went unseen is found out, and end the workers."""
+        until = self.core.height + self.weather.epoch + self.weather.epoch // 4
         self.wait(lambda: self.core.height >= until, 60 + 10 * self.weather.epoch * self.weather.block)
         self.workers.send_signal(signal.SIGTERM)
         self.workers.wait(timeout=30)

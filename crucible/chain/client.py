@@ -83,7 +83,7 @@ class ChainClient(TopicQueries):
         """
         found = await self._call("node", "get_block_by_height", tm.GetBlockByHeightRequest(height=height))
         block = found.sdk_block or found.block
-        if block is None or block.header.time is None:
+        if block is None or block.header is None or block.header.time is None:
             raise ChainError(f"The node at {self.url} has no block {height}.")
         at: datetime = block.header.time
         return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ from grpclib.client import Channel
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from crucible.chain.protos import auth, bank, e, feemarket, tm, tx
+from crucible.chain.well_typed import require_well_typed
 from crucible.errors import ChainError, NodeUnreachable, SettingsError
 
 _LOG = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ class Endpoint:
         """Call one method; see :meth:`Endpoints.call`."""
         try:
             async with asyncio.timeout(deadline):
-                return await self._insist(service, method, request, deadline)
+                answer = await self._insist(service, method, request, deadline)
+            require_well_typed(answer)
+            return answer
         except GRPCError as error:
             if error.status in _UNREACHABLE or _HTTP in str(error.message):
                 raise NodeUnreachable(f"The node at {self.url} does not answer: {error.message}.") from error
@@ -82,7 +85,7 @@ class Endpoint:
         except (OSError, TimeoutError, StreamTerminatedError, ProtocolError) as error:
             reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
             raise NodeUnreachable(f"The node at {self.url} cannot be reached: {reason}.") from error
-        except (ValueError, TypeError, LookupError, EOFError, struct.error) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error) as error:
             # bytes that are no message of the kind that was asked for
             raise NodeUnreachable(f"The node at {self.url} answers {method} with nonsense: {error}.") from error
 
@@ -263,6 +266,6 @@ class Pinned:
         """Return the height of this one endpoint."""
         answer = await self.call("node", "get_latest_block", tm.GetLatestBlockRequest())
         block = answer.sdk_block or answer.block
-        if block is None:
+        if block is None or block.header is None:
             raise ChainError(f"The node at {self._endpoint.url} does not tell its height.")
         return int(block.header.height)

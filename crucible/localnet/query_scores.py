@@ -60,6 +60,9 @@ class ScoreQueries(Queries):
             "GetCurrentLowestForecasterScore": lambda r: e.GetCurrentLowestForecasterScoreResponse(
                 score=self._lowest(r, "forecaster", "forecasts")
             ),
+            "GetCurrentLowestReputerScore": lambda r: e.GetCurrentLowestReputerScoreResponse(
+                score=self._lowest(r, "reputer", "losses")
+            ),
             "GetTopicInitialInfererEmaScore": lambda r: e.GetTopicInitialInfererEmaScoreResponse(score="0"),
             "GetTopicInitialForecasterEmaScore": lambda r: e.GetTopicInitialForecasterEmaScoreResponse(score="0"),
             "GetTopicInitialReputerEmaScore": lambda r: e.GetTopicInitialReputerEmaScoreResponse(score="0"),
@@ -142,7 +145,8 @@ class ScoreQueries(Queries):
         averages = topic.score_averages(kind)
         for nonce in reversed(self.nonces(topic)):
             members = sorted(getattr(nonce, field))
-            if members and not nonce.closed:
+            over = nonce.settled if kind == "reputer" else nonce.closed
+            if members and not over:
                 return self._average(request, kind, min(members, key=lambda name: averages.get(name, 0.0)))
         return v3.Score(topic_id=request.topic_id, score="0")
 

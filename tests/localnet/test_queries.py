@@ -120,6 +120,15 @@ def test_what_was_submitted_and_inferred_for_a_nonce(node, emissions):
     assert caught.value.status is Status.NOT_FOUND
 
 
+def test_the_lowest_of_those_who_take_part(node, emissions):
+    averages = node.core.topics[77].score_averages("inferer")
+    lowest = emissions("get_current_lowest_inferer_score", **TOPIC).score
+    assert lowest.address == min(averages, key=averages.get)
+    found = emissions("get_current_lowest_reputer_score", **TOPIC).score
+    assert found.address == REPUTER.address  # its bundle for the epoch that is not settled
+    assert float(found.score) == pytest.approx(node.core.topics[77].score_averages("reputer")[REPUTER.address])
+
+
 def test_scores_and_what_follows_from_them(node, emissions):
     nonce = last_settled(node)
     at = {**TOPIC, "block_height": nonce}
