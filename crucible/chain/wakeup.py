@@ -26,7 +26,7 @@ class Waker:
     websocket_urls : str
         One URL, or several separated by commas.
     heed : callable, optional
-        Handed the text of every message, for what else is in it; see :func:`rewards_in`.
+        Handed the text of every message, for what else is in it; see :func:`settled_in`.
     """
 
     def __init__(self, websocket_urls: str, heed: Callable[[str | bytes], None] | None = None) -> None:
@@ -103,25 +103,42 @@ def woken(text: str | bytes, queries: list[str]) -> tuple[list[str], str]:
     return [known[named]] if named in known else queries, ""
 
 
-def rewards_in(text: str | bytes, address: str) -> dict[str, float]:
-    """Return by topic what a block has paid ``address``, uallo, if a message tells; nonsense tells of nothing.
+@dataclass(frozen=True)
+class Settled:
+    """What an epoch has paid: the topic's id as text, the epoch's nonce (0 if the message does not say), uallo."""
+
+    topic: str
+    nonce: int
+    uallo: float
+
+
+def settled_in(text: str | bytes, address: str) -> list[Settled]:
+    """Return what a block has paid ``address``, if a message tells; nonsense tells of nothing.
 
     The block at whose end an epoch is rewarded also opens the topic's next window, so that the subscription for windows
     brings these events too.
     """
-    found: dict[str, float] = {}
+    found: list[Settled] = []
     try:
         for event in json.loads(text)["result"]["data"]["value"]["events"]:
             if not event["type"].endswith(".EventRewardsSettled"):
                 continue
             values = {item["key"]: json.loads(item["value"]) for item in event["attributes"]}
+            nonce = int(values.get("block_height", 0))
             for one, reward in zip(values["addresses"], values["rewards"], strict=True):
                 amount = float(reward)
                 if one == address and math.isfinite(amount):
-                    topic = str(values["topic_id"])
-                    found[topic] = found.get(topic, 0.0) + amount
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                    found.append(Settled(str(values["topic_id"]), nonce, amount))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
         return found
+    return found
+
+
+def rewards_in(text: str | bytes, address: str) -> dict[str, float]:
+    """Return by topic what a block has paid ``address``, uallo; see :func:`settled_in`."""
+    found: dict[str, float] = {}
+    for item in settled_in(text, address):
+        found[item.topic] = found.get(item.topic, 0.0) + item.uallo
     return found
 
 

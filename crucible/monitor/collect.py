@@ -12,7 +12,7 @@ from crucible.bar_stages import bar_store
 from crucible.errors import BundleError, ChainError, NodeUnreachable
 from crucible.models.bundle import verify_bundle
 from crucible.monitor.store import SHADOW, WORKER, Forecast, Key, MonitorStore, monitor_store
-from crucible.monitor.submissions import ACCEPTED, submissions_of
+from crucible.monitor.submissions import ACCEPTED, rewards_of, submissions_of
 from crucible.monitor.truth import REGIMES, loss_of, outcomes, value_of
 from crucible.recipe import Recipe
 from crucible.settings import Settings
@@ -81,11 +81,16 @@ def _submitted(settings: Settings, recipe: Recipe) -> Iterable[Forecast]:
 
 
 def _scores(settings: Settings, recipe: Recipe) -> Facts:
-    return [
-        (Key(row.chain_id, row.topic_id, row.nonce, WORKER, row.address, row.bundle), "score", row.score)
-        for row in submissions_of(settings, recipe)
-        if row.score is not None and row.bundle and row.value is not None
-    ]
+    """Return score and reward of each submission, as the worker has heard of them."""
+    paid = rewards_of(settings, recipe)
+    facts: Facts = []
+    for row in submissions_of(settings, recipe):
+        if not row.bundle or row.value is None:
+            continue
+        key = Key(row.chain_id, row.topic_id, row.nonce, WORKER, row.address, row.bundle)
+        facts += [(key, "score", row.score)] if row.score is not None else []
+        facts += [(key, "reward", paid[row.address, row.nonce])] if (row.address, row.nonce) in paid else []
+    return facts
 
 
 def _judge(settings: Settings, recipe: Recipe, store: MonitorStore) -> int:

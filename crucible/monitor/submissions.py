@@ -6,6 +6,7 @@ from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired
 from crucible.worker.journal import Row, read_journal
+from crucible.worker.paid import read_paid
 
 ACCEPTED = frozenset({"included", "scored", "unscored", "left_out"})
 """States of a submission that a block holds."""
@@ -18,6 +19,11 @@ def submissions_of(settings: Settings, recipe: Recipe) -> list[Row]:
     rows = read_journal(journal_path(settings, recipe.name))
     topic = (settings.chain_id, recipe.topic_id(settings.network), _ROLE)
     return [row for row in rows if (row.chain_id, row.topic_id, row.role) == topic]
+
+
+def rewards_of(settings: Settings, recipe: Recipe) -> dict[tuple[str, int], float]:
+    """Return what the epochs of the recipe's topic have paid, uallo, by address and nonce."""
+    return read_paid(journal_path(settings, recipe.name), settings.chain_id, recipe.topic_id(settings.network))
 
 
 def canary_name(recipe: str) -> str:

@@ -12,8 +12,8 @@ from crucible.chain.account import Account
 from crucible.chain.client import ChainClient
 from crucible.chain.faucet import ask_faucet, keep_funded
 from crucible.chain.fees import FeePolicy, parse_fee, runway_days
-from crucible.chain.wakeup import Waker, rewards_in
-from crucible.errors import CrucibleError, ProcessError
+from crucible.chain.wakeup import Waker, rewards_in, settled_in
+from crucible.errors import CrucibleError, ProcessError, StoreError
 from crucible.process import write_json
 from crucible.settings import Settings
 from crucible.worker.daemon_thread import in_daemon_thread
@@ -21,9 +21,11 @@ from crucible.worker.deployment import Deployment, desired_of, read_desired
 from crucible.worker.fleet_database import open_database
 from crucible.worker.host import host_id
 from crucible.worker.introduction import LEAST_BALANCE, open_wallet
+from crucible.worker.journal_file import wallet_journal
 from crucible.worker.lease import LeaseKeeper
 from crucible.worker.lock import hold
 from crucible.worker.metrics import Metrics, MetricsServer
+from crucible.worker.paid import note_paid
 from crucible.worker.pool import ModelPool
 from crucible.worker.reporter import Reporter
 from crucible.worker.roles.forecaster import ForecastModel
@@ -257,6 +259,11 @@ class WalletWorker:
     def _heed(self, metrics: Metrics, address: str, text: str | bytes) -> None:
         for topic, reward in rewards_in(text, address).items():
             metrics.set("crucible_reward_uallo", reward, topic=topic, wallet=self._wallet)
+        try:
+            journal = wallet_journal(self._settings, self._wallet)
+            note_paid(journal, self._settings.chain_id, address, settled_in(text, address))
+        except StoreError as error:  # a figure for people; submissions do not depend on it
+            _LOG.warning("a reward is not noted: %s", error)
 
     def _tell_balance(self, shared: Shared, balance: int) -> None:
         metrics = shared.metrics

@@ -15,7 +15,7 @@ from crucible.chain.error_table import classify, expected_sequence, rejection
 from crucible.chain.faucet import ask_faucet, keep_funded
 from crucible.chain.fees import TIERS, FeePolicy, parse_fee, required_fee, runway_days
 from crucible.chain.protos import e, tx
-from crucible.chain.wakeup import Waker, rewards_in, woken
+from crucible.chain.wakeup import Settled, Waker, rewards_in, settled_in, woken
 from crucible.errors import ChainError, FaucetBusy, FeeAboveCap, SettingsError, TxRejected
 
 TEXT = st.one_of(st.text(), st.decimals().map(str), st.integers().map(str), st.sampled_from(["", "NaN", "inf", "1E+9"]))
@@ -114,6 +114,8 @@ def test_a_message_tells_of_rewards():
     text = settled(topic_id="77", addresses=["allo1me", "allo1you"], rewards=["12.5", "1"])
     assert rewards_in(text, "allo1me") == {"77": 25.0}
     assert rewards_in(text, "allo1other") == {}
+    told = settled(topic_id="77", block_height="24", addresses=["allo1me"], rewards=["2"])
+    assert settled_in(told, "allo1me") == [Settled("77", 24, 2.0)] * 2
 
 
 @given(json_values, json_values, json_values)

@@ -14,6 +14,7 @@ from conftest_monitor import ADDRESS, FIVE, NOW, closes
 
 from crucible.chain.answers import NetworkLosses
 from crucible.chain.client import ChainClient
+from crucible.chain.wakeup import Settled
 from crucible.cli import crucible
 from crucible.errors import NodeUnreachable, StoreError
 from crucible.features.engine import feature_digest
@@ -23,6 +24,8 @@ from crucible.monitor.live import compare, live_rows, summary
 from crucible.monitor.shadow import catch_up, predict_shadow
 from crucible.monitor.store import Event, monitor_store
 from crucible.validation.fits import known_scale
+from crucible.worker.deployment import journal_path
+from crucible.worker.paid import note_paid
 
 
 class Chain:
@@ -240,3 +243,17 @@ def test_the_commands(world, monkeypatch):
     done = CliRunner().invoke(crucible, ["monitor", "decisions", "btc_usd_5min", "--json"])
     assert done.exception is None, done.exception
     assert json.loads(done.stdout)["roll back"] == {"go": False, "why": "nothing served before"}
+
+
+def test_what_an_epoch_has_paid_is_kept_with_its_submission(home, recipe, stored, make_bundle, deploy, submit):
+    bundle = make_bundle()
+    deploy(bundle)
+    submit(bundle, [NOW - FIVE, NOW], [100.0, 100.0], score=0.25)
+    path = journal_path(home, recipe.name)
+    asyncio.run(collect(home, recipe, None))
+    for _ in range(2):  # the same event told twice
+        note_paid(path, home.chain_id, ADDRESS, [Settled("77", 1000, 5.0), Settled("77", 1000, 2.0)])
+    note_paid(path, home.chain_id, "allo1other", [Settled("77", 1012, 9.0), Settled("no topic", 1012, 1.0)])
+    asyncio.run(collect(home, recipe, None))
+    assert [(row.score, row.reward) for row in live_rows(home, recipe)] == [(0.25, 7.0), (0.25, None)]
+    assert summary(recipe, live_rows(home, recipe))["rewards"] == 7.0
