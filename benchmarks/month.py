@@ -211,7 +211,9 @@ def main() -> None:
         found = live(options.home or Path(folder) / "home", calendar, options.seed, tuple(SYMBOLS)[: options.recipes])
     if options.docs:
         (options.docs / "images" / "unattended-month.svg").write_text(picture(found))
-        (options.docs / "explanation" / "unattended-month.md").write_text(page(found, "../images/unattended-month.svg"))
+        (options.docs / "explanation" / "unattended-month.md").write_text(
+            page([("What happened", "../images/unattended-month.svg", found)])
+        )
     print(json.dumps(found, indent=2, default=str))
 
 

@@ -71,35 +71,45 @@ def marks(found: Mapping[str, Any], name: str) -> list[tuple[float, str]]:
     return sorted(done + [(event["day"], kinds[event["title"][:5]]) for event in told])
 
 
-def page(found: Mapping[str, Any], image: str) -> str:
-    """Return the page as Markdown."""
+def page(runs: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:
+    """Return the page as Markdown, of (heading, image, run) each."""
+    lines = [
+        "# An unattended month",
+        "",
+        "Written by `python -m benchmarks.month --docs docs`.",
+        "",
+        *_INTRODUCTION,
+        "",
+    ]
+    for heading, image, found in runs:
+        lines += [*_section(heading, image, found), ""]
+    return "\n".join([*lines, *_READING, ""])
+
+
+def _section(heading: str, image: str, found: Mapping[str, Any]) -> list[str]:
     calendar, names = found["calendar"], list(found["accepted"])
+    quiet = min(calendar["turns"], calendar["days"])
     after = {name: at for name, at in found["noticed_after_days"].items() if at is not None}
+    noticed = ", ".join(f"{name} {at:.2f}" for name, at in after.items()) or "not noticed"
     rows = [
-        (
-            "simulated",
-            f"{calendar['days']} days of {len(names)} hourly topics, {found['epochs'] * len(names):,} epochs",
-        ),
+        ("simulated", f"{calendar['days']} days, {len(names)} hourly topics, {found['epochs'] * len(names):,} epochs"),
         ("accepted by the chain", f"{sum(found['accepted'].values()):,}"),
         ("missed", f"{sum(found['missed'].values())}"),
-        (f"false alarms in the {calendar['turns']} days before the break", str(len(found["false_alarms_before"]))),
-        ("break noticed after (days)", ", ".join(f"{name} {at:.2f}" for name, at in after.items()) or "not noticed"),
+        (f"false alarms in the {quiet} days before the break", str(len(found["false_alarms_before"]))),
+        ("break noticed after (days)", noticed if calendar["turns"] < calendar["days"] else "there was none"),
         ("retrainings", str(sum(len(item) for item in found["retrainings"].values()))),
         ("deployments", str(sum(found["deployments"].values()))),
         ("roll-backs", str(len(found["roll_backs"]))),
+        ("failed runs", str(len(found["failed"]))),
     ]
-    lines = [
-        "# An unattended month", "",
-        "Written by `python -m benchmarks.month --docs docs`; every figure and the picture come from one run, with the",
-        f"market's seed {found['seed']}.", "",
-        *_INTRODUCTION, "", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "",
-        f"![the sum of lost skill per topic, and what was done]({image})", "", *_READING, "", "## What happened", "",
+    return [
+        f"## {heading}", "", f"The market's seed was {found['seed']}.", "",
+        "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "",
+        f"![{heading}: the sum of lost skill per topic, and what was done]({image})", "",
         "| day | topic | what | |", "|---|---|---|---|",
         *(f"| {event['day']:.2f} | {event['topic']} | {_TOLD.get(event['what'], event['what'])} | {_words(event)} |"
           for event in found["events"]),
-        "",
     ]  # fmt: skip
-    return "\n".join(lines)
 
 
 _INTRODUCTION = """
