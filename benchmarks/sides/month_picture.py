@@ -44,9 +44,9 @@ def picture(found: Mapping[str, Any]) -> str:
         parts += _curve([item for item in found["skill"] if item[1] == name], base, days, level)
         for at, kind in marks(found, name):
             x = _x(at, days)
-            shape, colour = _SHAPES[kind], _COLOURS[kind]
+            shape, colour, y = _SHAPES[kind], _COLOURS[kind], base - _HIGH - 8 + 14 * (kind == "alarm")
             parts.append(
-                f'<path d="{shape}" transform="translate({x:.1f} {base - _HIGH - 8})" fill="{colour}">'
+                f'<path d="{shape}" transform="translate({x:.1f} {y:.1f})" fill="{colour}">'
                 f"<title>day {at:.2f}: {kind}</title></path>"
             )
     bottom = _TOP + _LANE * len(names) + 12
@@ -95,7 +95,7 @@ def _section(heading: str, image: str, found: Mapping[str, Any]) -> list[str]:
         ("simulated", f"{calendar['days']} days, {len(names)} hourly topics, {found['epochs'] * len(names):,} epochs"),
         ("accepted by the chain", f"{sum(found['accepted'].values()):,}"),
         ("missed", f"{sum(found['missed'].values())}"),
-        (f"false alarms in the {quiet} days before the break", str(len(found["false_alarms_before"]))),
+        (f"false alarms in the {quiet} days before a break", str(len(found["false_alarms_before"]))),
         ("break noticed after (days)", noticed if calendar["turns"] < calendar["days"] else "there was none"),
         ("retrainings", str(sum(len(item) for item in found["retrainings"].values()))),
         ("deployments", str(sum(found["deployments"].values()))),
@@ -103,7 +103,7 @@ def _section(heading: str, image: str, found: Mapping[str, Any]) -> list[str]:
         ("failed runs", str(len(found["failed"]))),
     ]
     return [
-        f"## {heading}", "", f"The market's seed was {found['seed']}.", "",
+        f"## {heading}", "", f"The market's seed was {found['seed']}.", *found.get("notes", []), "",
         "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "",
         f"![{heading}: the sum of lost skill per topic, and what was done]({image})", "",
         "| day | topic | what | |", "|---|---|---|---|",
@@ -121,9 +121,9 @@ one of the topics somebody promotes a worse model before that, whose forecasts a
 
 What is made easier than life: the clock is [stepped](../adr/0064-a-clock-that-stands-in-a-file.md), so that a run
 takes no simulated time and a slow machine misses nothing. The market can be predicted with a correlation of 0.6,
-because an hourly topic has 48 epochs in two days, and [less than that cannot be told](../adr/0063-a-loss-of-skill-is-
-a-likelihood-ratio.md) from them by anybody. And the recipes [say so](../adr/0065-how-right-is-too-right.md), since
-their gates would else take so much skill for a leak.
+because an hourly topic has 48 epochs in two days, and [less than that cannot be
+told](../adr/0063-a-loss-of-skill-is-a-likelihood-ratio.md) from them by anybody. And the recipes [say
+so](../adr/0065-how-right-is-too-right.md), since their gates would else take so much skill for a leak.
 """.strip().splitlines()
 
 _READING = """
