@@ -13,6 +13,7 @@ import websockets
 
 _LOG = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_OF_REWARDS = ("topic_id", "block_height", "addresses", "rewards")
 _SUBSCRIPTIONS = 5  # per connection: CometBFT's default
 
 
@@ -123,7 +124,9 @@ def settled_in(text: str | bytes, address: str) -> list[Settled]:
         for event in json.loads(text)["result"]["data"]["value"]["events"]:
             if not event["type"].endswith(".EventRewardsSettled"):
                 continue
-            values = {item["key"]: json.loads(item["value"]) for item in event["attributes"]}
+            # others are no JSON: `mode` is EndBlock, as it stands
+            told = {item["key"]: item["value"] for item in event["attributes"] if item["key"] in _OF_REWARDS}
+            values = {key: json.loads(value) for key, value in told.items()}
             nonce = int(values.get("block_height", 0))
             for one, reward in zip(values["addresses"], values["rewards"], strict=True):
                 amount = float(reward)

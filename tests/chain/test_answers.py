@@ -106,6 +106,7 @@ def test_a_message_wakes_the_topic_that_it_is_about():
 
 def settled(**values):
     attributes = [{"key": key, "value": json.dumps(value)} for key, value in values.items()]
+    attributes.append({"key": "mode", "value": "EndBlock"})  # as the chain has it: no JSON
     event = {"type": "emissions.v10.EventRewardsSettled", "attributes": attributes}
     return json.dumps({"id": "0", "result": {"data": {"value": {"height": "5", "events": [event, event]}}}})
 
