@@ -76,7 +76,7 @@ def page(runs: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:
     lines = [
         "# An unattended month",
         "",
-        "Written by `python -m benchmarks.month --docs docs`.",
+        _HEAD,
         "",
         *_INTRODUCTION,
         "",
@@ -112,6 +112,10 @@ def _section(heading: str, image: str, found: Mapping[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
+_HEAD = """
+Every figure is of a run of `benchmarks/month.py`; `make month` lives through forty days anew and rewrites this page.
+""".strip()
+
 _INTRODUCTION = """
 Three topics are answered on a practice market whose returns follow their own trend, until on one day they begin to
 turn back instead: as predictable as before and as volatile, but every model is now wrong the other way round. Nobody
@@ -127,9 +131,13 @@ so](../adr/0065-how-right-is-too-right.md), since their gates would else take so
 """.strip().splitlines()
 
 _READING = """
-The line is the sum of evidence that a model has lost its skill, looked at every twelve hours; above the dashed level
-it is an alarm. It begins again at 0 with every deployment, since it is about one model. A retraining soon after the
-break still learns mostly from before it, and its model is replaced in turn.
+The line is the sum of evidence that a model has lost its skill, looked at every twelve hours; above the dashed level it
+is an alarm. It begins again at 0 with every deployment, since it is about one model. A retraining soon after the break
+still learns mostly from before it, and its model is replaced in turn; and a challenger that waits as a shadow gives way
+to the next one that is trained.
+
+On ten other seeds, with the detectors alone (`python -m benchmarks.month_seeds`), thirty topics gave no alarm in 900
+quiet days; 28 breaks were noticed within two days, and two after two and a half.
 """.strip().splitlines()
 
 
