@@ -28,7 +28,7 @@ from crucible.monitor.evidence import DECAY, DRIFT, history
 from crucible.monitor.levels import LEVELS
 from crucible.monitor.send import Sender
 from crucible.monitor.store import monitor_store
-from crucible.monitor.submissions import ACCEPTED, submissions_of
+from crucible.monitor.submissions import ACCEPTED, rewards_of, submissions_of
 from crucible.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -179,6 +179,7 @@ def summary(home: MonthHome, calendar: Calendar, events: list[dict[str, Any]]) -
         "accepted": accepted,
         "missed": {name: calendar.days * 24 - count for name, count in accepted.items()},
         "scored": {name: sum(row.score is not None for row in found) for name, found in rows.items()},
+        "rewarded": {name: len(rewards_of(home.settings, month_recipe(name))) for name in home.names},
         "slow_windows": home.slow,
         "noticed_after_days": {name: None if at is None else round(at, 2) for name, at in noticed.items()},
         "false_alarms_before": [f"{e.at} {e.recipe} {e.kind}: {e.detail['what']}" for e in quiet],
@@ -211,7 +212,9 @@ def main() -> None:
         found = live(options.home or Path(folder) / "home", calendar, options.seed, tuple(SYMBOLS)[: options.recipes])
     if options.docs:
         (options.docs / "images" / "unattended-month.svg").write_text(picture(found))
-        (options.docs / "explanation" / "unattended-month.md").write_text(page(found, "../images/unattended-month.svg"))
+        (options.docs / "explanation" / "unattended-month.md").write_text(
+            page([("What happened", "../images/unattended-month.svg", found)])
+        )
     print(json.dumps(found, indent=2, default=str))
 
 

@@ -29,6 +29,7 @@ def test_a_day_goes_by_with_nobody_there(pytestconfig, tmp_path):
     assert found["scored"]["month_btc"] >= 18
     assert found["deployments"] == {"month_btc": 1}
     assert len(found["skill"]) >= 2  # it was looked at
+    assert found["rewarded"]["month_btc"] >= 12
     begun = [event for event in found["events"] if event["what"] == "answer_topic"]
     assert [event["verdict"] for event in begun] == ["passed"]
 
