@@ -7,7 +7,7 @@ agree on the time without talking to each other:
     Real time.
 ``2026-02-01T00:00:00Z@1763700000.0x60``
     The given instant happened at that Unix time, and time has run 60 times faster since.
-``stepped:60:/home/clock``
+``stepped:60:data/clock``
     The instant that the file holds. Whoever wrote it there decides when time goes on; an hour usually takes a minute.
 """
 
