@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+import crucible
 from crucible.errors import BundleError, RecipeError, StoreError
 from crucible.features.engine import feature_digest
 from crucible.models.candidates import load_model
@@ -27,7 +28,7 @@ FORMAT = 1
 SUFFIXES = frozenset({".json", ".txt", ".cbm", ".safetensors"})
 """The only kinds of file that a bundle may hold; none of them can carry code."""
 
-_LIBRARIES = ("duckdb", "numpy", "lightgbm", "catboost", "scikit-learn", "allora-crucible")
+_LIBRARIES = ("duckdb", "numpy", "lightgbm", "catboost", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def write_bundle(bundles: Path, recipe: Recipe, candidate: str, features: tuple[
             "features": list(features),
             "feature_digest": feature_digest(recipe),
             "training": asdict(training),
-            "libraries": {name: version(name) for name in _LIBRARIES},
+            # our own is asked of the code: an image holds it without being installed
+            "libraries": {**{name: version(name) for name in _LIBRARIES}, "allora-crucible": crucible.__version__},
             "files": {file.name: _sha256(file.read_bytes()) for file in sorted(work.iterdir())},
         }
         content = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()

@@ -51,6 +51,8 @@ query ($id: ID!) {
 }
 """
 
+_ANSWER_SECONDS = 60.0  # a launch takes seconds on a busy machine, and must not be sent twice
+
 
 @dataclass(frozen=True)
 class Step:
@@ -78,7 +80,7 @@ class DagsterApi:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             try:
-                entries = self._post(_LOCATION, {})["workspaceOrError"].get("locationEntries", [])
+                entries = self._post(_LOCATION, {}, 10.0)["workspaceOrError"].get("locationEntries", [])
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 entries = []
             for entry in entries:
@@ -128,12 +130,12 @@ class DagsterApi:
         cause = (error["causes"] or [error])[-1]
         return f"{errors[0]['stepKey']}: {cause['message'].strip().splitlines()[0]}"
 
-    def _post(self, query: str, variables: dict[str, Any]) -> Any:
+    def _post(self, query: str, variables: dict[str, Any], timeout: float = _ANSWER_SECONDS) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(  # noqa: S310 -- our own loopback address
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             answer = json.load(response)
         if "errors" in answer:
             raise ProcessError(f"Dagster refused a query: {answer['errors'][0]['message']}")
