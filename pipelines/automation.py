@@ -48,12 +48,15 @@ def live_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
 )  # fmt: skip
 def retraining_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     """Request a retraining for which something speaks, and note it once Dagster has the run."""
+    from crucible.monitor.admission import waiting
     from crucible.monitor.evidence import gather, history, note_retraining
     from crucible.monitor.retrain import decide
 
     for recipe in _answering(home.settings):
         now = home.settings.clock.now()
-        decision = decide(now, gather(home.settings, recipe), history(home.settings, recipe.name))
+        settings = home.settings
+        past, challenger = history(settings, recipe.name), waiting(settings, recipe)
+        decision = decide(now, gather(settings, recipe), past, waiting=challenger)
         if not decision.go or decision.evidence is None:
             continue
         key = f"retrain:{recipe.name}:{decision.evidence.mark}"

@@ -156,6 +156,7 @@ def decisions(recipe: str, as_json: bool) -> None:
 
     Example: crucible monitor decisions btc_usd_5min
     """
+    from crucible.monitor.admission import waiting
     from crucible.monitor.evidence import gather, history
     from crucible.monitor.retrain import decide
     from crucible.monitor.rollback import review
@@ -165,7 +166,8 @@ def decisions(recipe: str, as_json: bool) -> None:
     settings = Settings.load()
     chosen = find_recipe(settings.recipes, recipe)
     past = history(settings, recipe)
-    retrain = decide(settings.clock.now(), gather(settings, chosen), past)
+    challenger = waiting(settings, chosen)
+    retrain = decide(settings.clock.now(), gather(settings, chosen), past, waiting=challenger)
     back = review(settings, chosen)
     words = back.verdict.sentence if back else "nothing served before"
     found: dict[str, Any] = {

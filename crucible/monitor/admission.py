@@ -7,10 +7,11 @@ import numpy as np
 from crucible.errors import EvaluationError
 from crucible.monitor.contract import broken_contract
 from crucible.monitor.live import LiveRow, live_rows, overlap_of
+from crucible.monitor.retrain import Waiting
 from crucible.monitor.store import SHADOW, WORKER, monitor_store
 from crucible.monitor.submissions import canary_epochs
 from crucible.recipe import Recipe
-from crucible.registry.models import CHAMPION, alias_version, get_version
+from crucible.registry.models import CHALLENGER, CHAMPION, alias_version, get_version
 from crucible.settings import Settings
 from crucible.validation.statistics.comparison import diebold_mariano
 
@@ -29,14 +30,8 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
     if not wanted and not canary:
         return ""
     bundle = get_version(settings, recipe.name, number).tags.get("bundle_sha256", "")
-    seen = monitor_store(settings).judged(bundle) if wanted else 0
-    if seen < wanted:
-        return f"version {number} has {seen} of {wanted} live epochs; it goes on as a shadow"
-    if canary and (scored := canary_epochs(settings, recipe, bundle)) < canary.epochs:
-        return (
-            f"version {number} has {scored} of {canary.epochs} scored epochs on topic {canary.topic}; "
-            "it goes on as a canary"
-        )
+    if unproven := _unproven(settings, recipe, number, bundle):
+        return unproven
     champion = alias_version(settings, recipe.name, CHAMPION)
     if champion is None or champion == number:
         return ""
@@ -52,6 +47,34 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
         return (
             f"version {number} does worse live than champion {champion} over {len(loss)} common epochs "
             f"(p {worse.p_value:.3f})"
+        )
+    return ""
+
+
+def waiting(settings: Settings, recipe: Recipe) -> Waiting | None:
+    """Return the challenger that passed its gates and has not yet the live epochs that the recipe asks for."""
+    canary = recipe.deploy.canary
+    epochs = max(recipe.deploy.live_epochs, canary.epochs if canary else 0)
+    number = alias_version(settings, recipe.name, CHALLENGER) if epochs else None
+    if number is None or number == alias_version(settings, recipe.name, CHAMPION):
+        return None
+    tags = get_version(settings, recipe.name, number).tags
+    if tags.get("verdict") != "passed" or "promoted_at" in tags:
+        return None
+    words = _unproven(settings, recipe, number, tags.get("bundle_sha256", ""))
+    return Waiting(words, 2 * epochs * recipe.topic.cadence) if words else None
+
+
+def _unproven(settings: Settings, recipe: Recipe, number: int, bundle: str) -> str:
+    """Return which live epochs a version still lacks, in one sentence; empty if none."""
+    wanted, canary = recipe.deploy.live_epochs, recipe.deploy.canary
+    seen = monitor_store(settings).judged(bundle) if wanted else 0
+    if seen < wanted:
+        return f"version {number} has {seen} of {wanted} live epochs; it goes on as a shadow"
+    if canary and (scored := canary_epochs(settings, recipe, bundle)) < canary.epochs:
+        return (
+            f"version {number} has {scored} of {canary.epochs} scored epochs on topic {canary.topic}; "
+            "it goes on as a canary"
         )
     return ""
 

@@ -113,8 +113,20 @@ class Decision:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A challenger that has yet to prove itself live: what it lacks, and how long evidence waits for it at most."""
+
+    sentence: str
+    at_most: timedelta
+
+
 def decide(
-    now: datetime, evidence: Sequence[Evidence], history: Sequence[Past], budget: Budget | None = None
+    now: datetime,
+    evidence: Sequence[Evidence],
+    history: Sequence[Past],
+    budget: Budget | None = None,
+    waiting: Waiting | None = None,
 ) -> Decision:
     """Decide for one recipe.
 
@@ -128,6 +140,8 @@ def decide(
         Every earlier run, in any order.
     budget : Budget, optional
         The usual one by default.
+    waiting : Waiting, optional
+        A run would put another challenger in this one's place, which would begin anew: none would ever be promoted.
     """
     budget = budget or Budget()
     used = {past.mark for past in history}
@@ -138,6 +152,8 @@ def decide(
     if not ripe:
         return Decision(False, None, f"{fresh[0].sentence}; that must last {budget.must_last(fresh[0].reason)}")
     first = min(ripe, key=lambda item: (REASONS.index(item.reason), item.since))
+    if waiting and now - first.since < waiting.at_most:
+        return Decision(False, None, f"{first.sentence}; but {waiting.sentence}")
     if why := _spent(now, history, budget):
         return Decision(False, None, f"{first.sentence}; but {why}")
     return Decision(True, first, first.sentence)

@@ -11,11 +11,12 @@ from conftest_monitor import FIVE, NOW, closes
 
 from crucible import stages
 from crucible.errors import RecipeError
-from crucible.monitor.admission import why_not
+from crucible.monitor.admission import waiting, why_not
 from crucible.monitor.champions import note_deployment, previous_champion, tenures
 from crucible.monitor.collect import collect
 from crucible.monitor.contract import CHECKED, _topic
 from crucible.monitor.cycle import live_round, shadow_versions
+from crucible.monitor.retrain import Waiting
 from crucible.monitor.rollback import FIRST_LOOK, review
 from crucible.monitor.shadow import catch_up
 from crucible.monitor.store import Event, monitor_store
@@ -69,11 +70,13 @@ def test_a_challenger_must_live_before_it_is_promoted(
     submit(champion, times, [price[time] for time in times], version=first)
     refused = stages.promote_challenger(home, patient)
     assert (refused.champion, refused.sentence) == (first, "version 2 has 0 of 50 live epochs; it goes on as a shadow")
+    assert waiting(home, patient) == Waiting(refused.sentence, 100 * FIVE)
     assert shadow_versions(home, patient) == [second]
     done = live_round(home, patient)  # without a node: what the chain says stays unknown
     assert done.shadows == {second: 60}
     assert any("node" in sentence for sentence in done.trouble)
     assert why_not(home, patient, second) == ""
+    assert waiting(home, patient) is None
     detail = {"topic": _topic(home, patient), "broken": ["the window was 8 blocks and is 4 now"]}
     monitor_store(home).add_event(Event("c", home.clock.now().isoformat(), CHECKED, patient.name, detail))
     assert (

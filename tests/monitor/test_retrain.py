@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from crucible.monitor.retrain import Budget, Evidence, Past, decide, pause_after
+from crucible.monitor.retrain import Budget, Evidence, Past, Waiting, decide, pause_after
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -28,6 +28,14 @@ def test_fresh_and_lasting_evidence_starts_a_run_and_the_same_does_not_again():
 def test_evidence_must_last_but_a_fact_need_not():
     assert not decide(NOW, [drift(since=NOW - HOUR)], []).go
     assert decide(NOW, [Evidence("bars", "b", NOW, "bars were repaired")], []).go
+
+
+def test_evidence_waits_for_a_challenger_that_must_live_first_but_not_for_ever():
+    shadow = Waiting("version 2 has 3 of 50 live epochs; it goes on as a shadow", 3 * DAY)
+    waits = decide(NOW, [drift()], [], waiting=shadow)
+    assert (waits.go, waits.sentence) == (False, f"distributions have moved; but {shadow.sentence}")
+    assert decide(NOW + 2 * DAY, [drift()], [], waiting=shadow).go
+    assert decide(NOW, [drift()], []).go
 
 
 def test_the_weightiest_reason_is_named():
