@@ -43,6 +43,8 @@ def _client(uri: str, folder: Path) -> MlflowClient:
         folder.mkdir(parents=True, exist_ok=True)
         if uri.startswith("sqlite:///"):
             _refuse_damage(Path(uri.removeprefix("sqlite:///")))
+        elif not uri.startswith("http"):
+            _knock(uri)
         from mlflow.tracking import MlflowClient
 
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
@@ -66,6 +68,17 @@ def _refuse_damage(database: Path) -> None:
         with database.open("rb") as file:
             if file.read(len(_SQLITE)) != _SQLITE:
                 raise RegistryError(f"{database} is no SQLite database; move it away, and a new store is made.")
+
+
+def _knock(uri: str) -> None:
+    # MLflow would try for a hundred seconds to reach a database that nobody serves
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 @contextmanager

@@ -62,21 +62,21 @@ class Desk:
     def core(self):
         return self.node.core
 
-    async def join(self):
+    async def join(self, client):
         self.node.fund(self.wallet.address)
         self.node.fund(RIVAL.address)
         for sequence, topic in enumerate(self.journals):
             request = e.RegisterRequest(sender=RIVAL.address, topic_id=topic, owner=RIVAL.address)
             assert submit(self.core, RIVAL, request) == ""
             message = registration(self.wallet.address, topic)
-            gas = await self.client.simulate(unsigned(message, self.wallet, sequence))
+            gas = await client.simulate(unsigned(message, self.wallet, sequence))
             made = sign(message, self.wallet, chain_id=CHAIN, number=0, sequence=sequence, gas=gas, fee=10**8,
                         timeout_height=0)  # fmt: skip
-            await self.client.broadcast(made.content, made.hash)
+            await client.broadcast(made.content, made.hash)
         self.step(12)
         account = Account(self.client, self.wallet, CHAIN, FeePolicy())
         for topic, journal in self.journals.items():
-            info = await self.client.topic(topic)
+            info = await client.topic(topic)
             self.submitters[topic] = Submitter(
                 account, journal, SystemClock(), topic=info, block=timedelta(seconds=0.1)
             )
@@ -144,7 +144,8 @@ def play(scene, folder, wallet):
                     for topic in (FRESH, BEGUN)
                 }
                 desk = Desk(node, client, wallet, journals)
-                await desk.join()
+                async with ChainClient(node.grpc_url) as patient:
+                    await desk.join(patient)
                 witness = Witness(node.core)
                 await scene(desk, witness)
                 assert witness.conflicts() == {}
