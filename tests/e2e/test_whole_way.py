@@ -110,7 +110,10 @@ def test_the_demo_goes_from_bars_to_scored_submissions(demo):
     scored = [row for row in rows if row.state == "scored"]
     assert len(scored) >= 3
     assert all(row.tx_hash and row.height and row.code == 0 for row in scored)
-    assert {row.state for row in rows} <= {"scored", "included", "broadcast", "signed", "predicted", "seen"}
+    # the worker may begin in the last moments of a window; that one alone may be too late
+    first, *others = sorted(rows, key=lambda row: row.nonce)
+    assert {row.state for row in others} <= {"scored", "included", "broadcast", "signed", "predicted", "seen"}
+    assert first.state != "missed" or first.reason_code in ("nonce_fulfilled", "window_closed")
     held = {int(height): nonce["inferences"] for height, nonce in chain["topics"][0]["nonces"].items()}
     for row in scored:
         assert float(held[row.nonce][row.address]) == pytest.approx(row.value)
