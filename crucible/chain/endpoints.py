@@ -15,8 +15,8 @@ from grpclib.client import Channel
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from crucible.chain.protos import auth, bank, e, feemarket, tm, tx
-from crucible.chain.well_typed import require_well_typed
 from crucible.errors import ChainError, NodeUnreachable, SettingsError
+from crucible.wire_types import refuse_ill_typed
 
 _LOG = logging.getLogger(__name__)
 _UNREACHABLE = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED, Status.CANCELLED, Status.RESOURCE_EXHAUSTED)
@@ -76,7 +76,7 @@ class Endpoint:
         try:
             async with asyncio.timeout(deadline):
                 answer = await self._insist(service, method, request, deadline)
-            require_well_typed(answer)
+            refuse_ill_typed(answer)
             return answer
         except GRPCError as error:
             if error.status in _UNREACHABLE or _HTTP in str(error.message):

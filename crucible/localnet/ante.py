@@ -10,10 +10,10 @@ from allora_sdk.rpc_client.protos.cosmos.crypto.secp256k1 import PubKey
 from allora_sdk.rpc_client.protos.cosmos.tx.v1beta1 import AuthInfo, SignDoc, TxBody, TxRaw
 
 from crucible.localnet.abci import sdk
-from crucible.localnet.decoding import refuse_ill_typed
 from crucible.localnet.fee_market import FeeMarket
 from crucible.localnet.keys import address_of, verifies
 from crucible.localnet.ledger import DENOM, Ledger
+from crucible.wire_types import refuse_ill_typed
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from grpclib.const import Cardinality, Handler
 from grpclib.server import Stream
 
 from crucible.localnet.core import Core
-from crucible.localnet.decoding import refuse_ill_typed
 from crucible.localnet.emissions import emissions_methods
 from crucible.localnet.query_chain import ChainQueries
+from crucible.wire_types import refuse_ill_typed
 
 _LOG = logging.getLogger(__name__)
 _HTTP = ("403", "429", "500", "502", "503", "504")

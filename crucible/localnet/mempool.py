@@ -9,9 +9,9 @@ from typing import Any
 from crucible.localnet.abci import Refusal, sdk
 from crucible.localnet.ante import Transaction
 from crucible.localnet.context import Context, Handler
-from crucible.localnet.decoding import refuse_ill_typed
 from crucible.localnet.events import Event
 from crucible.localnet.messages import HANDLERS
+from crucible.wire_types import refuse_ill_typed
 
 _LOG = logging.getLogger(__name__)
 

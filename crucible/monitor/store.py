@@ -150,11 +150,6 @@ class MonitorStore:
         )
         return [Forecast(*row) for row in rows]
 
-    def by_hash(self, tx_hash: str) -> Forecast | None:
-        """Return the forecast that a transaction carried; the hash's first characters are enough where unique."""
-        rows = self._read(f"SELECT {_FORECAST} FROM forecast WHERE tx_hash LIKE ? LIMIT 2", (f"{tx_hash.upper()}%",))
-        return Forecast(*rows[0]) if len(rows) == 1 and tx_hash else None
-
     def judged(self, bundle: str) -> int:
         """Return for how many prediction times the loss of a bundle's forecast is known."""
         rows = self._read(
