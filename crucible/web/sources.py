@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -272,15 +273,21 @@ def _summary(path: Path) -> Summary:
             return Summary(0, 0, 0, (), (), None, None, None)
         why = "coalesce(reason_code, reason, '')" if "reason_code" in journal.columns else "coalesce(reason, '')"
         keys = "chain_id, topic_id, role, address"
-        grouped = journal.rows(  # one look at every row; the queries below take the newest by the key
-            f"SELECT state, {why}, count(*), {keys} FROM submission {journal.where} GROUP BY 1, 2, 4, 5, 6, 7",
-            journal.values,
+        # one index answers each of these: grouping rows by all of it at once would build a tree per look
+        counts = dict(
+            journal.rows(f"SELECT state, count(*) FROM submission {journal.where} GROUP BY 1", journal.values)
         )
+        lost = journal.rows(
+            f"SELECT {why}, state, count(*) FROM submission {journal.where} "
+            f"AND state IN ({', '.join('?' * len(LOST))}) GROUP BY 1, 2",
+            (*journal.values, *LOST),
+        )
+        whose = journal.rows(f"SELECT DISTINCT {keys} FROM submission {journal.where}", journal.values)
         # the primary key ends with the nonce: asked key by key, the newest are found without a look at the others
         columns = f"nonce, state, topic_id, address, score, {journal.column('fee')}"
         newest = [
             row
-            for key in {row[3:] for row in grouped}
+            for key in whose
             for row in journal.rows(
                 f"SELECT {columns} FROM submission {journal.where} "
                 f"AND ({keys}) = (?, ?, ?, ?) "
@@ -308,17 +315,16 @@ def _summary(path: Path) -> Summary:
                 (taken[0], taken[2], taken[3]),
             )
             accepted_at = at[0][0] if at else None
-    lost: dict[str, int] = {}
-    for state, reason, count, *_ in grouped:
-        if state in LOST:
-            lost[reason or state] = lost.get(reason or state, 0) + count
+    reasons: Counter[str] = Counter()
+    for reason, state, count in lost:
+        reasons[reason or state] += count
     scores = [row[4] for row in newest if row[4] is not None and math.isfinite(row[4])][:24]
     fees = [row[5] for row in newest if row[5]]
     return Summary(
-        total=sum(row[2] for row in grouped),
-        accepted=sum(row[2] for row in grouped if row[0] in ACCEPTED),
-        lost=sum(lost.values()),
-        reasons=tuple(sorted(lost.items(), key=lambda item: (-item[1], item[0]))),
+        total=sum(counts.values()),
+        accepted=sum(counts.get(state, 0) for state in ACCEPTED),
+        lost=reasons.total(),
+        reasons=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         strip=tuple(row[1] for row in reversed(newest)),
         accepted_at=accepted_at,
         score=sum(scores) / len(scores) if scores else None,
