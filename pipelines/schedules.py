@@ -22,7 +22,12 @@ def _retraining(recipe: Recipe) -> dg.ScheduleDefinition:
 
         if alias_version(home.settings, recipe.name, "champion") is None:
             return dg.SkipReason(f"{recipe.name} has no champion yet: nothing is deployed that could grow stale.")
+        from crucible.monitor.admission import waiting
         from crucible.monitor.evidence import note_retraining
+
+        challenger = waiting(home.settings, recipe)
+        if challenger and home.settings.clock.now() < challenger.until:
+            return dg.SkipReason(f"{recipe.name}: {challenger.sentence}; another would take its place.")
 
         # noted, so that evidence does not ask for another one right after it; the mark makes a second tick harmless
         mark = f"schedule:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}"

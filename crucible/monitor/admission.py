@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 
 from crucible.errors import EvaluationError
@@ -52,17 +54,21 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
 
 
 def waiting(settings: Settings, recipe: Recipe) -> Waiting | None:
-    """Return the challenger that passed its gates and has not yet the live epochs that the recipe asks for."""
+    """Return the challenger that passed its gates and has not yet the live epochs that the recipe asks for.
+
+    Others wait for twice the time that it needs: longer, and a challenger that nobody serves would end all retraining.
+    """
     canary = recipe.deploy.canary
     epochs = max(recipe.deploy.live_epochs, canary.epochs if canary else 0)
     number = alias_version(settings, recipe.name, CHALLENGER) if epochs else None
     if number is None or number == alias_version(settings, recipe.name, CHAMPION):
         return None
     tags = get_version(settings, recipe.name, number).tags
-    if tags.get("verdict") != "passed" or "promoted_at" in tags:
+    if tags.get("verdict") != "passed" or "promoted_at" in tags or "registered_at" not in tags:
         return None
     words = _unproven(settings, recipe, number, tags.get("bundle_sha256", ""))
-    return Waiting(words, 2 * epochs * recipe.topic.cadence) if words else None
+    begun = datetime.fromisoformat(tags["registered_at"])
+    return Waiting(words, begun + 2 * epochs * recipe.topic.cadence) if words else None
 
 
 def _unproven(settings: Settings, recipe: Recipe, number: int, bundle: str) -> str:

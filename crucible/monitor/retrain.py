@@ -115,10 +115,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A challenger that has yet to prove itself live: what it lacks, and how long evidence waits for it at most."""
+    """A challenger that has yet to prove itself live: what it lacks, and until when others wait for it (UTC)."""
 
     sentence: str
-    at_most: timedelta
+    until: datetime
 
 
 def decide(
@@ -152,7 +152,7 @@ def decide(
     if not ripe:
         return Decision(False, None, f"{fresh[0].sentence}; that must last {budget.must_last(fresh[0].reason)}")
     first = min(ripe, key=lambda item: (REASONS.index(item.reason), item.since))
-    if waiting and now - first.since < waiting.at_most:
+    if waiting and now < waiting.until:
         return Decision(False, None, f"{first.sentence}; but {waiting.sentence}")
     if why := _spent(now, history, budget):
         return Decision(False, None, f"{first.sentence}; but {why}")

@@ -39,8 +39,8 @@ def register(settings: Settings, bundle: Bundle, run_id: str, tags: Mapping[str,
     run_id : str
         The run of the evaluation that chose it.
     tags : mapping of str to str
-        ``verdict`` (``passed`` or ``refused``), ``verdict_reasons``, ``grade``, digests. The bundle's own digest and
-        its candidate are added.
+        ``verdict`` (``passed`` or ``refused``), ``verdict_reasons``, ``grade``, digests. The bundle's own digest,
+        its candidate and the time, UTC, are added.
 
     Returns
     -------
@@ -66,7 +66,8 @@ def register(settings: Settings, bundle: Bundle, run_id: str, tags: Mapping[str,
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         source = f"{mlflow.get_run(run_id).info.artifact_uri}/{folder}"
-        every = {"bundle_sha256": bundle.digest, "candidate": bundle.manifest.candidate, **tags}
+        own = {"bundle_sha256": bundle.digest, "candidate": bundle.manifest.candidate}
+        every = {**own, "registered_at": settings.clock.now().isoformat(), **tags}
         version = mlflow.create_model_version(name, source, run_id=run_id, tags=every, description=_describe(every))
         return int(version.version)
 

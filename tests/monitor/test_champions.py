@@ -45,7 +45,7 @@ def registered(home, empty_registry):
         name = bundle.manifest.recipe.name
         if not mlflow.search_registered_models(f"name = '{name}'"):
             mlflow.create_registered_model(name)
-        every = {"verdict": "passed", "bundle_sha256": bundle.digest, **tags}
+        every = {"verdict": "passed", "bundle_sha256": bundle.digest, "registered_at": NOW.isoformat(), **tags}
         return int(mlflow.create_model_version(name, str(bundle.path), tags=every).version)
 
     return act
@@ -70,7 +70,7 @@ def test_a_challenger_must_live_before_it_is_promoted(
     submit(champion, times, [price[time] for time in times], version=first)
     refused = stages.promote_challenger(home, patient)
     assert (refused.champion, refused.sentence) == (first, "version 2 has 0 of 50 live epochs; it goes on as a shadow")
-    assert waiting(home, patient) == Waiting(refused.sentence, 100 * FIVE)
+    assert waiting(home, patient) == Waiting(refused.sentence, NOW + 100 * FIVE)
     assert shadow_versions(home, patient) == [second]
     done = live_round(home, patient)  # without a node: what the chain says stays unknown
     assert done.shadows == {second: 60}

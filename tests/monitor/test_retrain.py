@@ -31,7 +31,7 @@ def test_evidence_must_last_but_a_fact_need_not():
 
 
 def test_evidence_waits_for_a_challenger_that_must_live_first_but_not_for_ever():
-    shadow = Waiting("version 2 has 3 of 50 live epochs; it goes on as a shadow", 3 * DAY)
+    shadow = Waiting("version 2 has 3 of 50 live epochs; it goes on as a shadow", NOW + 2 * DAY)
     waits = decide(NOW, [drift()], [], waiting=shadow)
     assert (waits.go, waits.sentence) == (False, f"distributions have moved; but {shadow.sentence}")
     assert decide(NOW + 2 * DAY, [drift()], [], waiting=shadow).go

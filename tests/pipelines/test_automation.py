@@ -123,6 +123,8 @@ def test_drift_that_lasts_retrains_once_whatever_happens_to_the_tick(defs, insta
 
 
 def test_a_scheduled_retraining_is_noted_and_starts_the_pause(defs, instance, home, recipe, monkeypatch):
+    from crucible.monitor import admission
+    from crucible.monitor.retrain import Waiting
     from crucible.registry import models
 
     settings = home(NOW)
@@ -135,6 +137,11 @@ def test_a_scheduled_retraining_is_noted_and_starts_the_pause(defs, instance, ho
         scheduled_execution_time=NOW,
     )  # fmt: skip
     schedule = defs.resolve_schedule_def(f"retrain_{NAME}")
+    waits = Waiting("version 2 has 3 of 50 live epochs", NOW + timedelta(hours=8))
+    monkeypatch.setattr(admission, "waiting", lambda *_: waits)
+    assert schedule.evaluate_tick(context).skip_message == f"{NAME}: {waits.sentence}; another would take its place."
+    assert evidence.history(settings, NAME) == []
+    monkeypatch.setattr(admission, "waiting", lambda *_: Waiting(waits.sentence, NOW + timedelta(hours=7)))
     keys = {schedule.evaluate_tick(context).run_requests[0].run_key for _ in range(2)}
     assert len(keys) == 1
     assert [past.reason for past in evidence.history(settings, NAME)] == ["schedule"]

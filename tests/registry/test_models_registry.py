@@ -2,7 +2,7 @@ import json
 import os
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,10 @@ def test_a_version_carries_its_bundle_and_says_what_it_is(settings, make_bundle,
     assert register(settings, bundle, run_id, PASSED) == 1
     (version,) = versions(settings, NAME)
     assert (version.number, version.aliases) == (1, ())
-    assert version.tags == {**PASSED, "bundle_sha256": bundle.digest, "candidate": "mean"}
+    registered_at = datetime.fromisoformat(version.tags["registered_at"])
+    assert registered_at.utcoffset() == timedelta(0)
+    own = {"bundle_sha256": bundle.digest, "candidate": "mean", "registered_at": registered_at.isoformat()}
+    assert version.tags == {**PASSED, **own}
     stored = client(settings).get_model_version(NAME, "1")
     assert stored.run_id == run_id
     assert stored.description == f"Candidate mean, grade B, verdict passed. Bundle {bundle.digest}."
