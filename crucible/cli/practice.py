@@ -36,6 +36,11 @@ def practice() -> None:
     help="Correlation with the coming return that a perfect forecaster attains; 0 is pure noise.",
 )  # fmt: skip
 @click.option("--signal-horizon", type=duration, default="5m", show_default=True, help="The horizon of that return.")
+@click.option(
+    "--turns-at",
+    type=instant,
+    help="When the signal turns: from then on what predicted the market misleads.  [default: never]",
+)
 @click.option("--listed", type=instant, help="When simulated trading began.  [default: 120 days ago]")
 @click.option("--interval", type=duration, default="5m", show_default=True, help="Length of the bars in the file.")
 @click.option("--allow-gaps", is_flag=True, help="Accept a file in which bars are missing; they stay missing.")
@@ -52,6 +57,7 @@ def serve(
     seed: int,
     strength: float,
     signal_horizon: timedelta,
+    turns_at: datetime | None,
     listed: datetime | None,
     interval: timedelta,
     allow_gaps: bool,
@@ -67,6 +73,7 @@ def serve(
     \b
     Examples:
       crucible practice serve --simulate --seed 7 --signal 0.2 --port 8100
+      crucible practice serve --simulate --signal 0.6 --signal-horizon 1h --turns-at 2026-08-01T00:00:00Z
       crucible practice serve --bars BTCUSDT_5m.parquet --interval 5m --port 8100
       curl 'http://127.0.0.1:8100/api/v3/klines?symbol=BTCUSDT&interval=5m&limit=3'
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
@@ -77,16 +84,20 @@ def serve(
 
     if simulate == bool(files):
         raise click.UsageError("Say either --simulate or --bars FILE.")
+    if turns_at and not strength:
+        raise click.UsageError("--turns-at needs a --signal that can turn.")
     clock = Settings.load().clock
     market: Market
     if files:
         market = _replayed(files, symbols, interval, allow_gaps)
     else:
+        from crucible.practice.reversal import reversal_of
         from crucible.practice.signal import plant
         from crucible.practice.simulate import SimulatedMarket
 
-        since = listed or clock.now() - _DEFAULT_LISTING
-        market = SimulatedMarket(symbols, since, seed, plant(strength, signal_horizon))
+        since, signal = listed or clock.now() - _DEFAULT_LISTING, plant(strength, signal_horizon)
+        turn = (turns_at, reversal_of(signal, signal_horizon)) if turns_at else None
+        market = SimulatedMarket(symbols, since, seed, signal, turn)
     run(
         Exchange(market, clock, WeightMeter(weight_limit)),
         host,

@@ -93,6 +93,27 @@ def test_a_file_is_replayed(serve, tmp_path, make_bars):
         assert len(json.loads(answer.read())) == 145
 
 
+def test_the_market_turns_when_it_is_told_to(serve, tmp_path):
+    clock = ScaledClock.starting(datetime(2026, 2, 1, tzinfo=UTC), 1).text()
+    market = ("--simulate", "--signal", 0.6, "--signal-horizon", "1h", "--listed", "2026-01-30T00:00:00Z", "--port", 0)
+    files = [tmp_path / "same.json", tmp_path / "turned.json"]
+    turns = (), ("--turns-at", "2026-01-31T00:00:00Z")
+    started = [
+        serve(*market, *turn, "--ready-file", file, CRUCIBLE_CLOCK=clock)
+        for turn, file in zip(turns, files, strict=True)
+    ]
+    same, turned = (_closes(wait_ready(process, file)["url"]) for process, file in zip(started, files, strict=True))
+    assert len(same) == 48
+    before = 23  # hours of the day before: the newest of the 48 has just begun
+    assert same[:before] == turned[:before]
+    assert all(one != other for one, other in zip(same[before:], turned[before:], strict=True))
+
+
+def _closes(url):
+    with urllib.request.urlopen(f"{url}/api/v3/klines?symbol=BTCUSDT&interval=1h&limit=48", timeout=10) as answer:
+        return [row[4] for row in json.loads(answer.read())]
+
+
 def test_a_port_in_use_is_one_sentence(serve):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -120,6 +141,7 @@ def test_wrong_usage_is_told(serve, tmp_path):
         (serve("--simulate", "--bars", "x"), "either --simulate or --bars"),
         (serve("--bars", "x", "--symbol", "A", "--symbol", "B"), "1 --bars and 2 --symbol"),
         (serve("--simulate", "--listed", "2026-01-01"), "has no time zone"),
+        (serve("--simulate", "--turns-at", "2026-02-01T00:00:00Z"), "needs a --signal that can turn"),
         (serve("--simulate", "--listed", "new year"), "is no ISO 8601 instant"),
     ]
     for process, words in cases:
