@@ -33,7 +33,7 @@ from crucible.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 SENSORS_EVERY = 3
-"""Hours between two ticks of every sensor: what they read changes when `live` has run, every 12 epochs."""
+"""Hours between two ticks of every sensor: what they read changes when `live` has run, every six hours."""
 
 _BOLD = 2.5  # how many times too large the forecasts of the planted worse model are
 

@@ -1,7 +1,7 @@
 """The unattended month's detectors alone, on other seeds: false alarms before the break, delays after it; prints JSON.
 
 ``python -m benchmarks.month_seeds --seeds 10``. The same markets, features and model as in ``benchmarks.month``, fitted
-anew every week, without exchange, chain and worker: what ``crucible.monitor.drift_watch`` would say every twelve hours.
+anew every week, without exchange, chain and worker: what ``crucible.monitor.drift_watch`` would say every six hours.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from crucible.practice.simulate import SimulatedMarket
 from crucible.validation.fits import known_scale
 from crucible.validation.weights import normalised, row_weights
 
-DAY, WEEK, LOOK = 24, 168, 12
+DAY, WEEK, LOOK = 24, 168, 6
 JUDGED = 40 * DAY
 
 

@@ -26,7 +26,7 @@ Requests = Iterator[dg.RunRequest | dg.SkipReason]
 
 @dg.sensor(
     job=evaluate_live, minimum_interval_seconds=15, default_status=_ON,
-    description="Evaluates what is live, every hour or every 12 epochs of each recipe, by its own clock.",
+    description="Evaluates what is live, every hour; less often for epochs longer than five minutes.",
 )  # fmt: skip
 def live_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     """Request one run per recipe and period; the period is the run key."""

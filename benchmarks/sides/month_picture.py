@@ -131,10 +131,9 @@ so](../adr/0065-how-right-is-too-right.md), since their gates would else take so
 """.strip().splitlines()
 
 _READING = """
-The line is the sum of evidence that a model has lost its skill, looked at every twelve hours; above the dashed level it
+The line is the sum of evidence that a model has lost its skill, looked at every six hours; above the dashed level it
 is an alarm. It begins again at 0 with every deployment, since it is about one model. A retraining soon after the break
-still learns mostly from before it, and its model is replaced in turn; and a challenger that waits as a shadow gives way
-to the next one that is trained.
+still learns mostly from before it, and its model is replaced in turn.
 
 On ten other seeds, with the detectors alone (`python -m benchmarks.month_seeds`), thirty topics gave no alarm in 900
 quiet days; 28 breaks were noticed within two days, and two after two and a half.

@@ -54,7 +54,7 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
 
 
 def waiting(settings: Settings, recipe: Recipe) -> Waiting | None:
-    """Return the challenger that passed its gates and has not yet the live epochs that the recipe asks for.
+    """Return the challenger that passed its gates and still lives its epochs, or has and is to be promoted next.
 
     Others wait for twice the time that it needs: longer, and a challenger that nobody serves would end all retraining.
     """
@@ -67,6 +67,8 @@ def waiting(settings: Settings, recipe: Recipe) -> Waiting | None:
     if tags.get("verdict") != "passed" or "promoted_at" in tags or "registered_at" not in tags:
         return None
     words = _unproven(settings, recipe, number, tags.get("bundle_sha256", ""))
+    if not words and not why_not(settings, recipe, number):
+        words = f"version {number} may be promoted now"
     begun = datetime.fromisoformat(tags["registered_at"])
     return Waiting(words, begun + 2 * epochs * recipe.topic.cadence) if words else None
 

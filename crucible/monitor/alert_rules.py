@@ -20,7 +20,7 @@ LEAST_BALANCE = 10**12
 STALE_BARS = timedelta(hours=6)
 """Stored bars are stale when they are this much older (the clock's time) than the period in which they are renewed."""
 
-_LIVE_LEAST, _LIVE_EPOCHS = timedelta(hours=1), 12
+_LIVE_LEAST, _LIVE_MOST, _LIVE_EPOCHS = timedelta(hours=1), timedelta(hours=6), 12
 
 Holding = Iterator[tuple[str, str]]
 """Subject and sentence of each thing that holds."""
@@ -92,8 +92,12 @@ def low_balance(situation: Situation) -> Holding:
 
 
 def live_period(cadence: timedelta) -> timedelta:
-    """Return how often bars are brought up to date and live forecasts evaluated: every hour, or every 12 epochs."""
-    return max(_LIVE_LEAST, _LIVE_EPOCHS * cadence)
+    """Return how often bars are brought up to date and live forecasts evaluated.
+
+    Every hour; slower topics every 12 epochs, but four times a day, which is how often the null markets were looked at
+    (``benchmarks/drift_null.py``), or once per epoch.
+    """
+    return min(max(_LIVE_LEAST, _LIVE_EPOCHS * cadence), max(_LIVE_MOST, cadence))
 
 
 def stale_bars(situation: Situation) -> Holding:

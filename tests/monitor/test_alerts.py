@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from crucible.duration import parse_duration
 from crucible.errors import StoreError
-from crucible.monitor.alert_rules import LEAST_BALANCE, RULES, STALE_BARS
+from crucible.monitor.alert_rules import LEAST_BALANCE, RULES, STALE_BARS, live_period
 from crucible.monitor.alerts import MOST_AN_HOUR, AlertState, evaluate, healthy, read_state, write_state
 from crucible.monitor.situation import Situation, Watched, runway_days
 from crucible.monitor.store import Event
@@ -167,3 +168,10 @@ def test_every_rule_is_documented(pytestconfig):
         assert f"`{rule.name}`" in text
         assert rule.means in text
         assert f"| {rule.severity} |" in text
+
+
+@pytest.mark.parametrize(
+    ("cadence", "period"), [("5m", "1h"), ("10m", "2h"), ("30m", "6h"), ("1h", "6h"), ("8h", "8h"), ("1d", "1d")]
+)
+def test_slower_topics_are_looked_at_less_often_but_four_times_a_day_or_once_an_epoch(cadence, period):
+    assert live_period(parse_duration(cadence)) == parse_duration(period)

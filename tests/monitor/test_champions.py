@@ -76,12 +76,13 @@ def test_a_challenger_must_live_before_it_is_promoted(
     assert done.shadows == {second: 60}
     assert any("node" in sentence for sentence in done.trouble)
     assert why_not(home, patient, second) == ""
-    assert waiting(home, patient) is None
+    assert waiting(home, patient) == Waiting("version 2 may be promoted now", NOW + 100 * FIVE)
     detail = {"topic": _topic(home, patient), "broken": ["the window was 8 blocks and is 4 now"]}
     monitor_store(home).add_event(Event("c", home.clock.now().isoformat(), CHECKED, patient.name, detail))
     assert (
         "the topic is not what the recipe says: the window was 8" in stages.promote_challenger(home, patient).sentence
     )
+    assert waiting(home, patient) is None
     mended = {**detail, "broken": []}
     monitor_store(home).add_event(Event("d", home.clock.now().isoformat(), CHECKED, patient.name, mended))
     assert stages.promote_challenger(home, patient).champion == second
