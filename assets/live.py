@@ -11,7 +11,8 @@ from crucible.errors import CrucibleError
 from pipelines.partitions import RECIPES
 from resources.home import Home
 
-_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=24), warn_window=timedelta(hours=6))
+# one policy for all partitions, so for the slowest: a daily topic is looked at once a day
+_FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=30))
 _NONE = {
     "column": "none",
     "statistic": "",
