@@ -25,6 +25,7 @@ from crucible.monitor.rollback import Rollback
 from crucible.monitor.store import Event, monitor_store
 from crucible.recipe import Recipe
 from crucible.registry.models import (
+    BY_ROLLBACK,
     CHALLENGER,
     CHAMPION,
     alias_version,
@@ -160,7 +161,7 @@ def roll_back(settings: Settings, recipe: Recipe, decided: Rollback) -> Decision
     now = alias_version(settings, recipe.name, CHAMPION)
     if now != decided.from_version:
         return Decision(decided.to_version, now, f"version {decided.from_version} is champion no more")
-    promote(settings, recipe.name, decided.to_version, override=why)
+    promote(settings, recipe.name, decided.to_version, override=why, by=BY_ROLLBACK)
     at = settings.clock.now().isoformat()
     detail = {
         "from_version": decided.from_version, "from_bundle": decided.from_bundle, "to_version": decided.to_version,

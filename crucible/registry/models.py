@@ -16,6 +16,9 @@ from crucible.settings import Settings
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 
+BY_PERSON = "override"
+BY_ROLLBACK = "roll-back"
+
 
 @dataclass(frozen=True)
 class Version:
@@ -163,7 +166,7 @@ def fetch_bundle(settings: Settings, name: str, number: int) -> Bundle:
     return load_bundle(target, digest)
 
 
-def promote(settings: Settings, name: str, number: int, *, override: str | None = None) -> None:
+def promote(settings: Settings, name: str, number: int, *, override: str | None = None, by: str = BY_PERSON) -> None:
     """Move @champion of model ``name`` to version ``number``, and keep by whom and when as tags of the version.
 
     Parameters
@@ -175,7 +178,9 @@ def promote(settings: Settings, name: str, number: int, *, override: str | None 
     number : int
         The version.
     override : str, optional
-        A person's reason for promoting in spite of the verdict; kept as a tag.
+        The reason for promoting in spite of the verdict; kept as a tag.
+    by : str
+        Who gives that reason: a person, or :data:`BY_ROLLBACK`. Kept as a tag, too; without a reason it is the gates.
 
     Raises
     ------
@@ -193,7 +198,7 @@ def promote(settings: Settings, name: str, number: int, *, override: str | None 
             f"To promote it all the same: crucible promote {name} --version {number} --override 'your reason'"
         )
     mlflow = client(settings)
-    tags = {"promoted_at": settings.clock.now().isoformat(), "promoted_by": "override" if override else "gates"}
+    tags = {"promoted_at": settings.clock.now().isoformat(), "promoted_by": by if override else "gates"}
     if override:
         tags["override_reason"] = override
     with refusals(f"Version {number} of {name} cannot be promoted"):

@@ -13,8 +13,8 @@ from crucible.validation.analysis import Analysis
 from crucible.validation.evaluation import Evaluation
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1f2933; --muted: #66717d; --line: #d9dee3; --paper: #fff; --good: #2b8a3e;
-  --bad: #c92a2a; --open: #b08900; }
+:root { color-scheme: light dark; --ink: #1f2933; --muted: #66717d; --line: #d9dee3; --paper: #fff; --good: #237032;
+  --bad: #c92a2a; --open: #856600; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --muted: #9aa5b1; --line: #3a4450; --paper: #161b21;
   --good: #69db7c; --bad: #ff8787; --open: #ffd43b; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 68rem;
@@ -74,7 +74,7 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
         f"<p>Bias: {_plain(analysis.bias, analysis.bias_low, analysis.bias_high)} standard deviations. Adaptive "
         f"{coverage.asked:.0%} intervals held the truth in {coverage.found:.1%} of the rows, in the worst tenth in "
         f"{coverage.worst:.1%}.</p>",
-        _table(["", "rows of", "rows", "loss saved against zero", "direction right"], parts, numbers=3),
+        _table(["by", "rows of", "rows", "loss saved against zero", "direction right"], parts, numbers=3),
         *_importance(search.get("importance", []), len(next(iter(evaluation.fold_metrics.values())))),
         "<h2>Worst days</h2>",
         _table(["day (UTC)", "loss beyond zero's, in mean days of it"],
@@ -86,7 +86,7 @@ def page(recipe: Recipe, evaluation: Evaluation, analysis: Analysis, search: Map
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width, initial-scale=1"><title>{escape(recipe.name)}: {outcome}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+        f"<style>{_STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
     )
 
 
@@ -128,7 +128,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int
     lines = "".join(
         "<tr>" + "".join(f"<td{_class(i, right)}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows
     )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 
 def _class(index: int, right: int) -> str:

@@ -90,13 +90,15 @@ def chart(lines: Sequence[Line], *, title: str, unit: str, ends: tuple[str, str]
         for index, line in enumerate(usable)
     )
     grid = "".join(f'<path class="grid" d="M0 {HEIGHT * part // 4}h{WIDTH}"/>' for part in (1, 2, 3))
+    digits = 2 - math.floor(math.log10(high - low))  # a hundredth of the range is as fine as an eye can tell
+    ticks = (round(value, digits) + 0.0 for value in (high, (low + high) / 2, low))  # and no negative zero
+    scale = "".join(f"<span>{plain(value, form)}</span>" for value in ticks)
     said = "; ".join(_said(line, form) for line in usable)
     key = "".join(f'<li class="l{index}">{escape(line.name)}</li>' for index, line in enumerate(usable))
     return Markup(  # noqa: S704 - as above
         f'<figure class="chart"><figcaption>{escape(title)} <span class="unit">{escape(unit)}</span>'
         f'<ul class="key">{key}</ul></figcaption>'
-        f'<div class="scale" aria-hidden="true"><span>{plain(high, form)}</span>'
-        f"<span>{plain((low + high) / 2, form)}</span><span>{plain(low, form)}</span></div>"
+        f'<div class="scale" aria-hidden="true">{scale}</div>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(title)}, {escape(unit)}. {escape(said)}">{grid}{drawn}</svg>'
         f'<div class="ends" aria-hidden="true"><span>{escape(ends[0])}</span>'

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from crucible.errors import CrucibleError, StoreError
-from crucible.registry.models import Version, versions
+from crucible.registry.models import BY_PERSON, BY_ROLLBACK, Version, versions
 from crucible.settings import Settings
 from crucible.stage_records import evaluation_folder, read_current
 from crucible.web.remembered import Remembered, database_stamp, stamp_of
@@ -23,6 +23,7 @@ EVALUATION = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$")
 _MOST_EVALUATIONS = 30
 _MOST_REPORT_BYTES = 30_000_000
 
+_BY = {BY_PERSON: "a person", BY_ROLLBACK: "the roll-back"}
 _remembered = Remembered()
 
 
@@ -75,7 +76,7 @@ def champions(found: tuple[Version, ...]) -> list[Reign]:
         Reign(
             version,
             instant(version.tags["promoted_at"]),
-            "a person" if version.tags.get("promoted_by") == "override" else "the gates",
+            _BY.get(version.tags.get("promoted_by", ""), "the gates"),
             version.tags.get("override_reason", ""),
             "champion" in version.aliases,
         )

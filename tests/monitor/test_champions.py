@@ -143,7 +143,9 @@ def test_a_worse_champion_gives_way_and_is_not_taken_again(
     done = stages.roll_back(home, recipe, decided)
     assert done.champion == first
     assert alias_version(home, recipe.name, CHAMPION) == first
-    assert "rolled back from version 2: worse" in get_version(home, recipe.name, first).tags["override_reason"]
+    tags = get_version(home, recipe.name, first).tags
+    assert "rolled back from version 2: worse" in tags["override_reason"]
+    assert tags["promoted_by"] == "roll-back"
     # asked twice, for instance by a run that is tried again
     assert "champion no more" in stages.roll_back(home, recipe, decided).sentence
     assert len(monitor_store(home).events("rolled back", recipe.name)) == 1

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ NONSENSE = (
     b"POST /login HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 99999999\r\n\r\n",
     b"G" * 70_000,
 )
+AXE = """axe.run(document).then(found => JSON.stringify({
+  rules: found.passes.length, against: found.violations.map(rule => [rule.id, rule.nodes[0].html])}))"""
 SECRET = "no-one-may-see-this-token"
 
 pytestmark = pytest.mark.processes
@@ -197,3 +200,31 @@ def test_a_browser_shows_the_fleet_on_a_phone_and_keeps_it_live(dashboard, home,
         assert browser.faults == []  # nothing that the page's own policy refuses, and no error of the script
     finally:
         browser.close()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium, so the pages were NOT LOOKED AT in a browser")
+def test_axe_finds_nothing_on_any_page(dashboard, home, tmp_path):
+    axe = (Path(str(find_spec("axe_core_python").origin)).parent / "axe.min.js").read_text()
+    _, url = dashboard()
+    report(home, "worker_02", state="failed", message="The wallet has 0 uallo.")
+    wide, phone = (1280, "light"), (390, "dark")
+    looks = [(page, *wide) for page in ("/", "/workers/worker_03", "/models", "/bars")]
+    looks += [(page, *phone) for page in ("/", "/workers/worker_03/nonces/1012", "/logs", "/login", "/none")]
+    browser = Browser(tmp_path / "browser")
+    found = {}
+    try:
+        for page, width, scheme in looks:
+            browser.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1,
+                         mobile=width < 500)  # fmt: skip
+            browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            browser.value("window.stale = 1")
+            browser.send("Page.navigate", url=url + page)
+            wait(lambda: browser.value("!window.stale && document.readyState") == "complete")
+            browser.value(f"{axe};0")
+            answer = browser.send("Runtime.evaluate", expression=AXE, awaitPromise=True, returnByValue=True)
+            told = json.loads(answer["result"]["value"])
+            assert told["rules"] > 20
+            found[f"{page} {width} {scheme}"] = told["against"]
+    finally:
+        browser.close()
+    assert {place: against for place, against in found.items() if against} == {}

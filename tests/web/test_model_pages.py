@@ -8,11 +8,13 @@ import shutil
 import pytest
 from asgi_calls import FORM, ask, form
 
+from crucible.registry import models
 from crucible.registry.models import CHALLENGER, alias_version, versions
 from crucible.registry.store import client
 from crucible.settings import Settings
 from crucible.web.access import Access
 from crucible.web.app import create_app
+from crucible.web.model_sources import champions
 
 NAME = "worker_00"
 EVALUATION = "31b03c05-763d0b39-0dc245dd"
@@ -66,6 +68,10 @@ def test_promotion_and_roll_back_keep_the_reason(registry):
     tags = {version.number: version.tags for version in versions(registry, NAME)}
     assert tags[1]["promoted_by"] == "override"
     assert tags[1]["override_reason"] == "version 3 drifts <script>"
+    assert [reign.by for reign in champions(versions(registry, NAME))] == ["a person", "a person"]
+    models.promote(registry, NAME, 3, override="rolled back from version 1", by=models.BY_ROLLBACK)
+    assert [reign.by for reign in champions(versions(registry, NAME))] == ["the roll-back", "a person"]
+    models.promote(registry, NAME, 1, override="version 3 drifts")
     history = page[page.index('id="history"') : page.index('id="evaluations"')]
     assert re.findall(r'scope="row">(\d)', history) == ["1", "3"]  # the present one first
     assert "version 1" in call(app, "/models").text

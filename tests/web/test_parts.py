@@ -50,6 +50,19 @@ def test_a_chart_is_well_formed_bounded_and_keeps_its_extremes(points, name):
                 assert max(heights) == pytest.approx(120 * (high + room - low) / (high + room - floor), abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("points", "ticks"),
+    [
+        ((-0.02387, 0.0238747), ["0.0263", "0", "\N{MINUS SIGN}0.0263"]),
+        ((94_000.123, 94_216.168), ["94,227", "94,108", "93,989"]),
+        ((0.0, 3.0), ["3.15", "1.57", "0"]),
+    ],
+)
+def test_a_scale_is_as_fine_as_an_eye_can_tell(points, ticks):
+    figure = str(chart([Line("x", points)], title="", unit="", ends=("", ""), form=",.6g"))
+    assert re.findall(r"<span>([^<]+)</span>", figure[figure.index("scale") : figure.index("<svg")]) == ticks
+
+
 @given(st.lists(st.sampled_from(sorted(FOLLOWS)), min_size=1, max_size=300), st.integers(1, 100))
 def test_a_strip_has_one_cell_for_every_epoch(states, per_row):
     drawn = ET.fromstring(str(strip(states, per_row=per_row, label="x")))
