@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from worker_desk import MISMATCH, Steady, included, run_scene
 
+from crucible.chain.client import ChainClient
 from crucible.chain.error_table import ERROR_TABLE, Kind
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import BundleError, NodeUnreachable, StaleError, StoreError, Withheld
@@ -90,6 +91,28 @@ def test_a_forgotten_transaction_whose_number_was_taken_is_signed_anew_with_its_
         await included(desk)
         assert desk.row().tx_hash != first.tx_hash
         assert desk.predictor.calls == 1
+
+    play(scene)
+
+
+def test_a_node_that_lags_behind_does_not_turn_an_accepted_submission_into_a_missed_one(play, monkeypatch):
+    async def scene(desk):
+        first = await desk.handle()
+        asked = []
+        look_up = ChainClient.find
+
+        async def lagging(client, tx_hash):
+            # the node that answers first has not heard of the block; the one that is asked everything has
+            asked.append(client is desk.submitter._client)
+            return None if asked[-1] else await look_up(client, tx_hash)
+
+        monkeypatch.setattr(ChainClient, "find", lagging)
+        desk.step(10)
+        await desk.submitter.settle()
+        row = desk.row()
+        assert (row.state, row.tx_hash, row.code, row.reason) == ("included", first.tx_hash, 0, None)
+        assert row.height is not None
+        assert asked == [True, False]
 
     play(scene)
 
