@@ -61,6 +61,7 @@ class House:
     cast: Cast
     seed: int
     _done: set[tuple[str, int, int]] = field(default_factory=set)
+    _told: set[tuple[str, int, int]] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -110,7 +111,8 @@ class House:
                     self._once("reputer", topic, height, self._submit_losses)
             if topic.nonces:
                 oldest = min(topic.nonces)
-                self._done = {mark for mark in self._done if mark[1] != topic.spec.id or not 0 < mark[2] < oldest}
+                for marks in (self._done, self._told):
+                    marks -= {mark for mark in marks if mark[1] == topic.spec.id and 0 < mark[2] < oldest}
 
     def _join(self, topic: Topic) -> None:
         joined = ("join", topic.spec.id, 0)
@@ -145,7 +147,9 @@ class House:
         except (aiohttp.ClientError, TimeoutError, LookupError) as error:
             # a house actor that cannot see the market sits this out and tries again at the next block
             self._done.discard(mark)
-            _LOG.warning("house %s of topic %d waits: %s", mark[0], mark[1], str(error) or type(error).__name__)
+            if mark not in self._told:  # once, and not with every block of an exchange's outage
+                self._told.add(mark)
+                _LOG.warning("house %s of topic %d waits: %s", mark[0], mark[1], str(error) or type(error).__name__)
 
     def _generator(self, topic: Topic, nonce: Nonce, place: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, topic.spec.id, nonce.height, place])
@@ -220,6 +224,9 @@ class House:
         """Return closes of the ``count`` bars that close at or before ``time`` (Unix seconds), oldest first."""
         length = spec.interval_seconds * 1000
         last_open = int(time * 1000) // length * length - length
+        if last_open + length > self.core.time * 1000:
+            # blocks that make up for a pause come faster than the bars, and an open bar's close is no truth
+            raise LookupError(f"the bar that closes at {time:.0f} is still open")
         parameters = {
             "symbol": spec.symbol,
             "interval": interval_name(spec.interval_seconds),

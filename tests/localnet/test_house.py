@@ -1,5 +1,6 @@
 """House actors against a real exchange: skill shows in their scores, forecasters and reputers play their parts."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 
 from crucible.clock import ScaledClock
+from crucible.localnet.core import Core
 from crucible.localnet.embedded import EmbeddedLocalnet
+from crucible.localnet.house import Cast, House
 from crucible.localnet.house_skills import competitors
 from crucible.localnet.keys import Key
 from crucible.localnet.run import topic_of
+from crucible.localnet.topic import Nonce, Topic
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
@@ -52,3 +56,27 @@ def test_a_full_house_fills_every_part_of_an_epoch(recipe):
     assert set(nonce.reputer_scores) == {Key.from_name(name, 1).address for name in ("reputer", "reputer 1")}
     assert set(nonce.rewards) == {"inferer", "forecaster", "reputer"}
     assert not [result for result in net.core.results.values() if result.code]
+
+
+def test_a_bar_that_is_still_open_is_no_truth_and_waiting_is_told_once(recipe, caplog):
+    begun = NOW.timestamp()
+    spec = topic_of(recipe, "testnet", timedelta(seconds=25))
+    exchange_url = "http://127.0.0.1:1"  # where nobody listens
+    house = House(Core("allora-testnet-1", time=begun + 299.0), exchange_url, Cast(), seed=1)
+    topic = Topic(spec)
+    topic.nonces[12] = Nonce(12, begun)
+
+    async def truth(topic, nonce):
+        await house._closes(topic.spec, nonce.time + 300.0, 1)
+
+    async def wait_twice():
+        async with house:
+            for _ in range(2):
+                await house._guarded(("reputer", 77, 12), truth, topic, topic.nonces[12])
+            house.core.time += 1.0  # closed now, so that the exchange is asked
+            await house._guarded(("reputer", 77, 24), truth, topic, topic.nonces[12])
+
+    asyncio.run(wait_twice())
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first == f"house reputer of topic 77 waits: the bar that closes at {begun + 300:.0f} is still open"
+    assert "127.0.0.1:1" in second
