@@ -55,16 +55,19 @@ def retraining_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     for recipe in _answering(home.settings):
         now = home.settings.clock.now()
         settings = home.settings
-        past, challenger = history(settings, recipe.name), waiting(settings, recipe)
-        decision = decide(now, gather(settings, recipe), past, waiting=challenger)
+        evidence = gather(settings, recipe)
+        noted = {past.mark for past in history(settings, recipe.name)}
+        for item in evidence:  # whatever is decided now: a run that is not noted would count for no pause and no budget
+            key = f"retrain:{recipe.name}:{item.mark}"
+            if item.mark not in noted and context.instance.get_runs(
+                dg.RunsFilter(tags={"dagster/run_key": key}), limit=1
+            ):
+                note_retraining(settings, recipe.name, item.reason, item.mark, now)
+        decision = decide(now, evidence, history(settings, recipe.name), waiting=waiting(settings, recipe))
         if not decision.go or decision.evidence is None:
             continue
-        key = f"retrain:{recipe.name}:{decision.evidence.mark}"
-        if context.instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": key}), limit=1):
-            note_retraining(home.settings, recipe.name, decision.evidence.reason, decision.evidence.mark, now)
-            continue
         context.log.info(f"{recipe.name}: {decision.sentence}")
-        tags = {"crucible/reason": decision.evidence.reason}
+        key, tags = f"retrain:{recipe.name}:{decision.evidence.mark}", {"crucible/reason": decision.evidence.reason}
         yield dg.RunRequest(run_key=key, partition_key=recipe.name, tags=tags)
 
 

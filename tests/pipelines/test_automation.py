@@ -12,8 +12,9 @@ from crucible.localnet.embedded import EmbeddedLocalnet
 from crucible.localnet.run import topic_of
 from crucible.models.bundle import Training, write_bundle
 from crucible.models.candidates import build_model
-from crucible.monitor import evidence
+from crucible.monitor import admission, evidence
 from crucible.monitor.drift_watch import DriftReport
+from crucible.monitor.retrain import Waiting
 from crucible.monitor.rollback import Rollback, Verdict
 from crucible.monitor.store import monitor_store
 from crucible.recipe import find_recipe
@@ -100,7 +101,7 @@ def drifted(settings, recipe, bundle):
     evidence.note_drift(settings, recipe, DriftReport(bundle.digest, (finding,), None, "", ()))
 
 
-def test_drift_that_lasts_retrains_once_whatever_happens_to_the_tick(defs, instance, home, recipe):
+def test_drift_that_lasts_retrains_once_whatever_happens_to_the_tick(defs, instance, home, recipe, monkeypatch):
     settings = home(NOW)
     bundle = deploy(settings, recipe)
     drifted(settings, recipe, bundle)
@@ -112,10 +113,13 @@ def test_drift_that_lasts_retrains_once_whatever_happens_to_the_tick(defs, insta
     # a tick whose requests were lost is repeated, under the same key
     assert tick(defs, instance, "retraining_due").keys() == first.keys()
     assert evidence.history(settings, NAME) == []
-    # once Dagster has the run, it is noted, and nothing more is asked for
+    # once Dagster has the run, it is noted, also while its challenger is waited for, and nothing more is asked for
     job = defs.resolve_job_def("answer_topic")
     instance.create_run_for_job(job, tags={"dagster/run_key": key})
-    assert tick(defs, instance, "retraining_due") == {}
+    waits = Waiting("version 2 has 0 of 50 live epochs", NOW + timedelta(days=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(admission, "waiting", lambda *_: waits)
+        assert tick(defs, instance, "retraining_due") == {}
     assert [past.reason for past in evidence.history(settings, NAME)] == ["drift"]
     for hours in (8, 30, 100):
         home(NOW + timedelta(hours=hours))
@@ -123,8 +127,6 @@ def test_drift_that_lasts_retrains_once_whatever_happens_to_the_tick(defs, insta
 
 
 def test_a_scheduled_retraining_is_noted_and_starts_the_pause(defs, instance, home, recipe, monkeypatch):
-    from crucible.monitor import admission
-    from crucible.monitor.retrain import Waiting
     from crucible.registry import models
 
     settings = home(NOW)
