@@ -33,6 +33,6 @@ LEVELS: dict[str, Level] = {
     "residuals": Level(5e-4, 9960, 0),
     "loss": Level(65.0, 9960, 2),
     # a base, to which the logarithm of independent epochs in a day is added
-    "skill": Level(7.8, 19920, 1, "benchmarks/skill_null.py"),
+    "skill": Level(6.1, 120_000, 10, "benchmarks/skill_null.py"),
 }
 """By kind."""
