@@ -1,6 +1,6 @@
 """The unattended month's detectors alone, on other seeds: false alarms before the break, delays after it; prints JSON.
 
-``python -m benchmarks.month_seeds`` takes some minutes. The same markets, features and model as in ``benchmarks.month``, fitted
+``python -m benchmarks.month_seeds`` takes some minutes. Markets, features and model of ``benchmarks.month``, fitted
 anew every week, without exchange, chain and worker: what ``crucible.monitor.drift_watch`` would say every six hours.
 """
 

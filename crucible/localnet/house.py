@@ -107,7 +107,10 @@ class House:
                 if topic.worker_window_open(height, self.core.height + 1):
                     self._once("worker", topic, height, self._submit_inferences)
             for height in topic.reputer_nonces():
-                if topic.reputer_window_open(height, self.core.height + 1):
+                # the window opens for the next block, whose time is later, and blocks that make up for a pause come
+                # faster than bars: an open bar's close is no truth
+                truth_known = self.core.time >= topic.nonces[height].time + topic.spec.horizon_seconds
+                if truth_known and topic.reputer_window_open(height, self.core.height + 1):
                     self._once("reputer", topic, height, self._submit_losses)
             if topic.nonces:
                 oldest = min(topic.nonces)
@@ -224,9 +227,6 @@ class House:
         """Return closes of the ``count`` bars that close at or before ``time`` (Unix seconds), oldest first."""
         length = spec.interval_seconds * 1000
         last_open = int(time * 1000) // length * length - length
-        if last_open + length > self.core.time * 1000:
-            # blocks that make up for a pause come faster than the bars, and an open bar's close is no truth
-            raise LookupError(f"the bar that closes at {time:.0f} is still open")
         parameters = {
             "symbol": spec.symbol,
             "interval": interval_name(spec.interval_seconds),

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -14,7 +15,7 @@ from crucible.localnet.house import Cast, House
 from crucible.localnet.house_skills import competitors
 from crucible.localnet.keys import Key
 from crucible.localnet.run import topic_of
-from crucible.localnet.topic import Nonce, Topic
+from crucible.localnet.topic import Nonce
 from crucible.practice.embedded import EmbeddedExchange
 from crucible.practice.signal import plant
 from crucible.practice.simulate import SimulatedMarket
@@ -58,25 +59,23 @@ def test_a_full_house_fills_every_part_of_an_epoch(recipe):
     assert not [result for result in net.core.results.values() if result.code]
 
 
-def test_a_bar_that_is_still_open_is_no_truth_and_waiting_is_told_once(recipe, caplog):
+def test_a_reputer_waits_for_the_truth_and_says_once_that_the_exchange_is_away(recipe, caplog):
     begun = NOW.timestamp()
-    spec = topic_of(recipe, "testnet", timedelta(seconds=25))
-    exchange_url = "http://127.0.0.1:1"  # where nobody listens
-    house = House(Core("allora-testnet-1", time=begun + 299.0), exchange_url, Cast(), seed=1)
-    topic = Topic(spec)
-    topic.nonces[12] = Nonce(12, begun)
+    core = Core("allora-testnet-1", height=23)
+    house = House(core, "http://127.0.0.1:1", Cast(competitors=0), seed=1)  # where nobody listens
+    core.add_topic(replace(topic_of(recipe, "testnet", timedelta(seconds=25)), horizon_seconds=300))
+    core.topics[77].nonces[12] = Nonce(12, begun, closed=True, network={"combined": 1.0})
 
-    async def truth(topic, nonce):
-        await house._closes(topic.spec, nonce.time + 300.0, 1)
-
-    async def wait_twice():
+    async def blocks(*times):
         async with house:
-            for _ in range(2):
-                await house._guarded(("reputer", 77, 12), truth, topic, topic.nonces[12])
-            house.core.time += 1.0  # closed now, so that the exchange is asked
-            await house._guarded(("reputer", 77, 24), truth, topic, topic.nonces[12])
+            for core.time in times:
+                house.after_block()
+                while house.busy:
+                    await asyncio.sleep(0.01)
 
-    asyncio.run(wait_twice())
-    first, second = [record.getMessage() for record in caplog.records]
-    assert first == f"house reputer of topic 77 waits: the bar that closes at {begun + 300:.0f} is still open"
-    assert "127.0.0.1:1" in second
+    asyncio.run(blocks(begun + 275.0, begun + 299.0))
+    assert [record for record in caplog.records if "waits" in record.getMessage()] == []
+    asyncio.run(blocks(begun + 300.0, begun + 325.0))
+    (told,) = [record.getMessage() for record in caplog.records if "waits" in record.getMessage()]
+    assert told.startswith("house reputer of topic 77 waits: ")
+    assert "127.0.0.1:1" in told
