@@ -24,6 +24,11 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 _LONGEST = ("e2e", "documents", "worker", "pipelines", "validation", "web")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are cores: the tests that take minutes wait for processes more than they compute."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the rooms whose files take minutes, so that no core waits for another one's last file."""
