@@ -10,6 +10,7 @@ import math
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ from crucible.worker.deployment import (
     read_fleet,
     read_wanted,
 )
+from crucible.worker.journal import FOLLOWS
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,99}$")
 """What a recipe can be called; nothing else ever becomes part of a path."""
@@ -51,6 +53,8 @@ _WANTED = (
 
 _DRAWN = ("nonce", "state", "value", "score", "seen_at")
 _KEY = ("nonce", "topic_id", "role", "address")
+_OWNER = "chain_id, topic_id, role, address"
+_UNSCORED = tuple(sorted(set(FOLLOWS) - {"scored"}))
 
 _remembered = Remembered()
 
@@ -238,6 +242,7 @@ class _Reading:
                 self._connection = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, timeout=2.0)
             except sqlite3.Error as error:
                 raise StoreError(f"The journal {self._path.name} cannot be read: {error}.") from error
+            self.rows("BEGIN")  # what is read of it belongs together
             columns = self.rows(
                 "SELECT 'submission', name FROM pragma_table_info('submission') "
                 "UNION ALL SELECT 'step', name FROM pragma_table_info('step')"
@@ -272,17 +277,17 @@ def _summary(path: Path) -> Summary:
         if not journal.columns:
             return Summary(0, 0, 0, (), (), None, None, None)
         why = "coalesce(reason_code, reason, '')" if "reason_code" in journal.columns else "coalesce(reason, '')"
-        keys = "chain_id, topic_id, role, address"
-        # one index answers each of these: grouping rows by all of it at once would build a tree per look
-        counts = dict(
-            journal.rows(f"SELECT state, count(*) FROM submission {journal.where} GROUP BY 1", journal.values)
-        )
-        lost = journal.rows(
-            f"SELECT {why}, state, count(*) FROM submission {journal.where} "
-            f"AND state IN ({', '.join('?' * len(LOST))}) GROUP BY 1, 2",
-            (*journal.values, *LOST),
-        )
-        whose = journal.rows(f"SELECT DISTINCT {keys} FROM submission {journal.where}", journal.values)
+        whose = list(_owners(journal))
+        # nearly every row is scored: the others are found by their index, and the scored ones are what is left
+        others: Counter[tuple[str, str]] = Counter()
+        for address in {key[-1] for key in whose}:
+            for state, reason, count in journal.rows(
+                f"SELECT state, {why}, count(*) FROM submission {journal.where} AND address = ? "
+                f"AND state IN ({', '.join('?' * len(_UNSCORED))}) GROUP BY 1, 2",
+                (*journal.values, address, *_UNSCORED),
+            ):
+                others[state, reason] += count
+        [(total,)] = journal.rows(f"SELECT count(*) FROM submission {journal.where}", journal.values)
         # the primary key ends with the nonce: asked key by key, the newest are found without a look at the others
         columns = f"nonce, state, topic_id, address, score, {journal.column('fee')}"
         newest = [
@@ -290,7 +295,7 @@ def _summary(path: Path) -> Summary:
             for key in whose
             for row in journal.rows(
                 f"SELECT {columns} FROM submission {journal.where} "
-                f"AND ({keys}) = (?, ?, ?, ?) "
+                f"AND ({_OWNER}) = (?, ?, ?, ?) "
                 f"ORDER BY chain_id DESC, topic_id DESC, role DESC, address DESC, nonce DESC LIMIT {RECENT}",
                 (*journal.values, *key),
             )
@@ -316,13 +321,14 @@ def _summary(path: Path) -> Summary:
             )
             accepted_at = at[0][0] if at else None
     reasons: Counter[str] = Counter()
-    for reason, state, count in lost:
-        reasons[reason or state] += count
+    for (state, reason), count in others.items():
+        if state in LOST:
+            reasons[reason or state] += count
     scores = [row[4] for row in newest if row[4] is not None and math.isfinite(row[4])][:24]
     fees = [row[5] for row in newest if row[5]]
     return Summary(
-        total=sum(counts.values()),
-        accepted=sum(counts.get(state, 0) for state in ACCEPTED),
+        total=total,
+        accepted=total - sum(count for (state, _), count in others.items() if state not in ACCEPTED),
         lost=reasons.total(),
         reasons=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         strip=tuple(row[1] for row in reversed(newest)),
@@ -330,6 +336,17 @@ def _summary(path: Path) -> Summary:
         score=sum(scores) / len(scores) if scores else None,
         fee=sum(fees) / len(fees) if fees else None,
     )
+
+
+def _owners(journal: _Reading) -> Iterator[tuple[Any, ...]]:
+    """Yield whose submissions a journal holds, from key to key: a DISTINCT would look at every row."""
+    found = journal.rows(f"SELECT {_OWNER} FROM submission {journal.where} ORDER BY {_OWNER} LIMIT 1", journal.values)
+    while found:
+        yield found[0]
+        found = journal.rows(
+            f"SELECT {_OWNER} FROM submission {journal.where} AND ({_OWNER}) > (?, ?, ?, ?) ORDER BY {_OWNER} LIMIT 1",
+            (*journal.values, *found[0]),
+        )
 
 
 def _epochs(path: Path, wanted: tuple[str, ...], also: str, values: tuple[Any, ...], limit: int) -> tuple[Epoch, ...]:
