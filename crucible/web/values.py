@@ -44,8 +44,12 @@ def span(duration: timedelta) -> str:
     for size, unit in ((86_400 * 2, "d"), (3600 * 2, "h"), (120, "min")):
         if seconds >= size:
             many = seconds / {"d": 86_400, "h": 3600, "min": 60}[unit]
-            return f"{many:.1f} {unit}" if many < 10 and unit != "min" else f"{many:,.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+            return f"{_tenths(many)} {unit}" if many < 10 and unit != "min" else f"{many:,.0f} {unit}"
+    return f"{_tenths(seconds)} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _tenths(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def ago(at: datetime | None, now: datetime) -> str:

@@ -178,8 +178,8 @@ def test_a_change_changes_the_mark_of_what_watches_it(home):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0.0 s"), (59, "59 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2.0 h"), (86_400, "24 h"),
-     (172_800, "2.0 d"), (864_000, "10 d")],
+    [(0, "0 s"), (5.5, "5.5 s"), (59, "59 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"),
+     (9000, "2.5 h"), (86_400, "24 h"), (172_800, "2 d"), (864_000, "10 d")],
 )  # fmt: skip
 def test_durations_read_as_a_person_says_them(seconds, words):
     assert values.span(timedelta(seconds=seconds)) == words
