@@ -85,6 +85,8 @@ def chart(lines: Sequence[Line], *, title: str, unit: str, ends: tuple[str, str]
     low, high = min(known), max(known)
     room = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     low, high = (0.0 if 0 <= low < room else low - room), high + room  # nothing below zero where there can be nothing
+    if not math.isfinite(high - low):
+        return Markup()  # a journal may hold any number, and these have no scale
     drawn = "".join(
         f'<path class="line l{index}{" faint" if line.faint else ""}" d="{_path(line.values, low, high)}"/>'
         for index, line in enumerate(usable)

@@ -50,6 +50,11 @@ def test_a_chart_is_well_formed_bounded_and_keeps_its_extremes(points, name):
                 assert max(heights) == pytest.approx(120 * (high + room - low) / (high + room - floor), abs=0.2)
 
 
+def test_numbers_beyond_any_scale_draw_nothing():
+    assert chart([Line("x", [-1.7e308, 1.7e308])], title="", unit="", ends=("", "")) == ""
+    assert chart([Line("x", [1e-320, 3e-320])], title="", unit="", ends=("", "")) != ""
+
+
 @pytest.mark.parametrize(
     ("points", "ticks"),
     [
