@@ -77,7 +77,9 @@ def reversal_of(signal: PlantedSignal, horizon: timedelta) -> Reversal:
     wanted, steps = signal.correlation(horizon), horizon // timedelta(minutes=1)
     low, high = 0.0, _STRONGEST
     if Reversal(high, signal.phi).correlation(horizon) < wanted:
-        raise SettingsError(f"No reversal attains a correlation of {wanted:.2f}; take a weaker signal.")
+        raise SettingsError(
+            f"No reversal attains a correlation of {wanted:.2f}; take a weaker signal, or a longer horizon."
+        )
     for _ in range(60):  # the correlation rises with kappa, so halving finds it
         middle = (low + high) / 2
         if Reversal(middle, signal.phi).correlation(horizon) < wanted:

@@ -208,8 +208,8 @@ def test_axe_finds_nothing_on_any_page(dashboard, home, tmp_path):
     _, url = dashboard()
     report(home, "worker_02", state="failed", message="The wallet has 0 uallo.")
     wide, phone = (1280, "light"), (390, "dark")
-    looks = [(page, *wide) for page in ("/", "/workers/worker_03", "/models", "/bars")]
-    looks += [(page, *phone) for page in ("/", "/workers/worker_03/nonces/1012", "/logs", "/login", "/none")]
+    looks = [(page, *wide) for page in ("/", "/workers/worker_03", "/models/worker_03", "/bars")]
+    looks += [(page, *phone) for page in ("/", "/workers/worker_03/nonces/1012", "/models", "/logs", "/login", "/none")]
     browser = Browser(tmp_path / "browser")
     found = {}
     try:
