@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import replace
 
 import psutil
@@ -23,6 +24,7 @@ class Reporter:
         self._settings = settings
         self._actual: dict[str, Actual] = {}
         self._changed = asyncio.Event()
+        self._writing = threading.Lock()
         process = psutil.Process(os.getpid())
         self._pid, self._started = process.pid, process.create_time()
 
@@ -63,9 +65,10 @@ class Reporter:
                 continue
 
     def write(self) -> None:
-        """Write every report now."""
-        for actual in list(self._actual.values()):  # only read here: another thread may be changing it
-            write_actual(self._settings, replace(actual, beat=_now()))
+        """Write every report now; of two threads that write, the later one has the last word."""
+        with self._writing:  # or a thread that was abandoned at the end would write "ready" over "stopped"
+            for actual in list(self._actual.values()):  # only read here: another thread may be changing it
+                write_actual(self._settings, replace(actual, beat=_now()))
 
 
 def _now() -> float:

@@ -242,7 +242,7 @@ class WalletWorker:
         await asyncio.gather(item.task, return_exceptions=True)
         if all(recipe != key[0] for recipe, *_ in self._tasks):
             self._reporter.report(key[0], state="stopped", message="no longer wanted")
-            self._reporter.write()
+            await in_daemon_thread(self._reporter.write)
             self._reporter.forget(key[0])
 
     async def _watch_balance(self, shared: Shared) -> None:
