@@ -24,6 +24,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 _LONGEST = ("e2e", "documents", "worker", "pipelines", "validation", "web")
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such question
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as there are cores: the tests that take minutes wait for processes more than they compute."""
     return max(2, len(os.sched_getaffinity(0)) * 3 // 2)

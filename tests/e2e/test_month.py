@@ -22,9 +22,9 @@ def lived(root, tmp_path, *arguments, seconds):
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_day_goes_by_with_nobody_there(pytestconfig, tmp_path):
-    found = lived(pytestconfig.rootpath, tmp_path, "--days", "1", "--recipes", "1", seconds=240)
+    found = lived(pytestconfig.rootpath, tmp_path, "--days", "1", "--recipes", "1", seconds=600)
     assert found["accepted"] == {"month_btc": 24}
     assert found["scored"]["month_btc"] >= 18
     assert found["deployments"] == {"month_btc": 1}
