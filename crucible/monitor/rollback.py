@@ -41,7 +41,7 @@ class Verdict:
     looks : int
         How many looks there were.
     p_value, level : float
-        Of the last look, or of the one that decided; NaN and 0 before the first.
+        Of the last look, or of the one that decided; NaN and 0 before the first, and where a loss is infinite.
     sentence : str
         The same for a person.
     """
@@ -68,6 +68,9 @@ class Rollback:
 def decide(loss: np.ndarray, previous: np.ndarray, *, overlap: int = 1, level: float = LEVEL) -> Verdict:
     """Decide from the losses of the champion and of the one before it on the same epochs.
 
+    An infinite loss of the champion, where the other's was finite, needs no statistics and decides at once. Epochs in
+    which the other's was infinite are not compared.
+
     Parameters
     ----------
     loss, previous : numpy.ndarray
@@ -77,6 +80,12 @@ def decide(loss: np.ndarray, previous: np.ndarray, *, overlap: int = 1, level: f
     level : float
         The probability of ever rolling back a champion that is no worse.
     """
+    infinite = np.flatnonzero(np.isinf(loss) & np.isfinite(previous))
+    if len(infinite):
+        words = "its loss is infinite in an epoch in which that of the one before it is not"
+        return Verdict(True, int(infinite[0]) + 1, 0, math.nan, 0.0, words)
+    both = np.isfinite(loss) & np.isfinite(previous)
+    loss, previous = loss[both], previous[both]
     least = FIRST_LOOK * overlap
     looks = int(math.log2(len(loss) / least)) + 1 if len(loss) >= least else 0
     p_value, spent, seen = math.nan, 0.0, 0
@@ -87,7 +96,7 @@ def decide(loss: np.ndarray, previous: np.ndarray, *, overlap: int = 1, level: f
         try:
             p_value = diebold_mariano(previous[:seen], loss[:seen], overlap=overlap).p_value
         except EvaluationError:
-            continue  # equal forecasts, or a loss that overflowed: no evidence either way
+            continue  # equal forecasts: no evidence either way
         if p_value < spent:
             return Verdict(
                 True,

@@ -29,6 +29,20 @@ def test_a_better_or_equal_one_stays():
     assert not decide(same, same).back
 
 
+def test_an_infinite_loss_decides_at_once_and_one_of_the_other_hides_nothing():
+    loss, previous = losses(1.0, FIRST_LOOK + 1, 8)
+    loss[3] = np.inf
+    found = decide(loss[:5], previous[:5])
+    assert (found.back, found.epochs, found.looks) == (True, 4, 0)
+    assert "infinite" in found.sentence
+
+    loss, previous = losses(1.0, FIRST_LOOK + 1, 8)
+    previous[3] = np.inf
+    assert decide(loss, previous).back
+    loss[3] = np.inf  # whoever is at fault, it is not the champion alone
+    assert decide(loss, previous).looks == 1
+
+
 def test_between_looks_the_answer_does_not_change():
     loss, previous = losses(0.2, FIRST_LOOK * 4, 5)
     answers = {n: decide(loss[:n], previous[:n]) for n in range(FIRST_LOOK, FIRST_LOOK * 4, 7)}
