@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from crucible.stack.processes import Stack
+
+_DAGSTER_SECONDS = 300.0  # ten on an idle machine of two cores
 
 
 @click.command()
@@ -60,6 +66,7 @@ def up(
     if world is None:
         shortest = min(recipes, key=lambda recipe: recipe.topic.horizon)
         world = simulated(shortest, seed=seed, signal=signal, speed=speed)
+    began = time.monotonic()
     stack = Stack(settings, Path.cwd(), world, recipes, click.echo, dagster_port=dagster_port, mlflow_port=mlflow_port)
     with stack:
         click.echo(f"Dagster            {stack.settings.dagster_url}  (materialise, schedules, the deploy sensor)")
@@ -69,8 +76,25 @@ def up(
         )
         click.echo("Ctrl-C stops everything; `crucible up` continues from here.")
         try:
+            _tell_when_loaded(stack, began)
             while True:
                 stack.check()
                 time.sleep(1.0)
         except KeyboardInterrupt:
             click.echo("\nstopping")
+
+
+def _tell_when_loaded(stack: Stack, began: float) -> None:
+    """Say when Dagster, which takes longest, can be used, or why it cannot; the workers need it for nothing."""
+    from crucible.errors import ProcessError
+    from crucible.stack.dagster_api import DagsterApi
+
+    try:
+        for _ in DagsterApi(stack.settings.dagster_url).wait_loaded(_DAGSTER_SECONDS):
+            stack.check()
+    except ProcessError as error:
+        stack.check()  # a process that has ended ends everything
+        words = str(error).rstrip(".")
+        click.echo(f"Warning: {words}. The workers go on without it.", err=True)
+    else:
+        click.echo(f"Dagster is ready after {time.monotonic() - began:.0f} s")
