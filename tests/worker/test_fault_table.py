@@ -7,6 +7,7 @@ makes the blocks, so that nothing depends on how busy the machine is.
 import asyncio
 import contextlib
 import os
+import socket
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -115,6 +116,17 @@ class Desk:
             await self.look()
             self.step()
 
+    async def arm(self, name, **options):
+        """Arm a fault; where the node must first close its port, wait until it has."""
+        self.core.faults.arm(name, **options)
+        port = int(self.node.grpc_url.rpartition(":")[2])
+        while name == "rpc-refused":
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except ConnectionRefusedError:
+                return
+            await asyncio.sleep(0.02)
+
     async def back(self):
         """Wait until the node answers, as it does a moment after the last of its faults."""
         for _ in range(200):
@@ -166,7 +178,7 @@ def test_a_fault_that_clears_in_the_window_costs_no_window(name, tmp_path, walle
     async def scene(desk, witness):
         await desk.look(BEGUN)
         assert desk.journals[BEGUN].row(12).state == "broadcast"
-        desk.core.faults.arm(name, value=3 if name == "included-late" else None)
+        await desk.arm(name, value=3 if name == "included-late" else None)
         await desk.pass_by(2)
         desk.core.faults.clear(name)
         await desk.back()
@@ -192,7 +204,7 @@ if not os.environ.get("CRUCIBLE_PROVE"):
 @pytest.mark.parametrize("name", LASTING)
 def test_a_fault_that_takes_the_whole_window_is_recorded_with_its_reason(name, tmp_path, wallet):
     async def scene(desk, witness):
-        desk.core.faults.arm(name, value=None if name != "included-late" else 30)
+        await desk.arm(name, value=None if name != "included-late" else 30)
         await desk.pass_by(10)
         desk.core.faults.clear(name)
         await desk.back()
