@@ -1,10 +1,11 @@
 """What runs by itself: live evaluation, retraining on evidence, promotion, roll-back, topic checks, failed runs.
 
 Every sensor decides from what is stored and not from what it remembers: a tick that is lost, or repeated after a
-restart, asks for the same run under the same key, which Dagster starts once.
+restart, asks for the same run under the same key, which Dagster starts once. A recipe that cannot be looked at, say
+because its bars are damaged, keeps no other from being looked at.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -21,7 +22,7 @@ _ON = dg.DefaultSensorStatus.RUNNING
 _LIVE_EVERY = timedelta(hours=1)
 _BEGUN = datetime(2020, 1, 1)  # noqa: DTZ001 -- only a grid, and never shown
 
-Requests = Iterator[dg.RunRequest | dg.SkipReason]
+Requests = Iterator[dg.RunRequest]
 
 
 @dg.sensor(
@@ -32,14 +33,16 @@ def live_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     """Request one run per recipe and period; the period is the run key."""
     from crucible.monitor.cycle import shadow_versions
 
-    for recipe in _answering(home.settings):
+    def look(recipe: Recipe) -> Requests:
         period = live_period(recipe.topic.cadence)
         if not _served_for(home.settings, recipe, period) and not (
             recipe.deploy.live_epochs and shadow_versions(home.settings, recipe)
         ):
-            continue
+            return
         number = (home.settings.clock.now().replace(tzinfo=None) - _BEGUN) // period
         yield dg.RunRequest(run_key=f"live:{recipe.name}:{number}", partition_key=recipe.name)
+
+    return _each(context, home, look)
 
 
 @dg.sensor(
@@ -52,9 +55,8 @@ def retraining_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     from crucible.monitor.evidence import gather, history, note_retraining
     from crucible.monitor.retrain import decide
 
-    for recipe in _answering(home.settings):
-        now = home.settings.clock.now()
-        settings = home.settings
+    def look(recipe: Recipe) -> Requests:
+        settings, now = home.settings, home.settings.clock.now()
         evidence = gather(settings, recipe)
         noted = {past.mark for past in history(settings, recipe.name)}
         for item in evidence:  # whatever is decided now: a run that is not noted would count for no pause and no budget
@@ -65,10 +67,12 @@ def retraining_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
                 note_retraining(settings, recipe.name, item.reason, item.mark, now)
         decision = decide(now, evidence, history(settings, recipe.name), waiting=waiting(settings, recipe))
         if not decision.go or decision.evidence is None:
-            continue
+            return
         context.log.info(f"{recipe.name}: {decision.sentence}")
         key, tags = f"retrain:{recipe.name}:{decision.evidence.mark}", {"crucible/reason": decision.evidence.reason}
         yield dg.RunRequest(run_key=key, partition_key=recipe.name, tags=tags)
+
+    return _each(context, home, look)
 
 
 @dg.sensor(
@@ -80,17 +84,19 @@ def promotion_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     from crucible.monitor.admission import why_not
     from crucible.registry.models import CHALLENGER, CHAMPION, alias_version, get_version
 
-    for recipe in _answering(home.settings):
+    def look(recipe: Recipe) -> Requests:
         waits = recipe.deploy.live_epochs or recipe.deploy.canary
         number = alias_version(home.settings, recipe.name, CHALLENGER) if waits else None
         if number is None or number == alias_version(home.settings, recipe.name, CHAMPION):
-            continue
+            return
         version = get_version(home.settings, recipe.name, number)
         # one that was champion before was taken back, by a person or by its losses
         if version.tags.get("verdict") != "passed" or "promoted_at" in version.tags:
-            continue
+            return
         if not why_not(home.settings, recipe, number):
             yield dg.RunRequest(run_key=f"promote:{recipe.name}:v{number}", partition_key=recipe.name)
+
+    return _each(context, home, look)
 
 
 @dg.sensor(
@@ -102,13 +108,15 @@ def rollback_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     from crucible.monitor.champions import note_deployment, tenures
     from crucible.monitor.rollback import review
 
-    for recipe in _answering(home.settings):
+    def look(recipe: Recipe) -> Requests:
         note_deployment(home.settings, recipe.name)
         decided = review(home.settings, recipe)
         if decided is not None and decided.verdict.back:
             tenure = tenures(home.settings, recipe.name)[-1]
             key = f"rollback:{recipe.name}:{tenure.generation}:{tenure.bundle[:12]}"
             yield dg.RunRequest(run_key=key, partition_key=recipe.name)
+
+    return _each(context, home, look)
 
 
 @dg.sensor(
@@ -117,11 +125,13 @@ def rollback_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
 )  # fmt: skip
 def topic_check_due(context: dg.SensorEvaluationContext, home: Home) -> Requests:
     """Request one check per deployed recipe version and day; what is trained is checked by its own run."""
-    for recipe in _answering(home.settings):
-        if not _served_for(home.settings, recipe, _LIVE_EVERY):
-            continue
-        key = f"contract:{recipe.name}:{recipe.digest[:12]}:{home.settings.clock.now():%Y-%m-%d}"
-        yield dg.RunRequest(run_key=key, partition_key=recipe.name)
+
+    def look(recipe: Recipe) -> Requests:
+        if _served_for(home.settings, recipe, _LIVE_EVERY):
+            key = f"contract:{recipe.name}:{recipe.digest[:12]}:{home.settings.clock.now():%Y-%m-%d}"
+            yield dg.RunRequest(run_key=key, partition_key=recipe.name)
+
+    return _each(context, home, look)
 
 
 @dg.run_failure_sensor(
@@ -155,6 +165,29 @@ after_live = dg.AutomationConditionSensorDefinition(
 AUTOMATION = [
     live_due, retraining_due, promotion_due, rollback_due, topic_check_due, run_failed, after_live,
 ]  # fmt: skip
+
+
+def _each(context: dg.SensorEvaluationContext, home: Home, look: Callable[[Recipe], Requests]) -> Requests:
+    """Yield what ``look`` asks for, recipe by recipe.
+
+    Raises
+    ------
+    CrucibleError
+        Why the first one could not be looked at, where nothing is asked for of the others: the tick is shown as failed.
+    """
+    first: CrucibleError | None = None
+    asked = False
+    for recipe in _answering(home.settings):
+        try:
+            requests = list(look(recipe))
+        except CrucibleError as error:
+            context.log.error(f"{recipe.name}: {error}")
+            first = first or error
+            continue
+        asked = asked or bool(requests)
+        yield from requests
+    if first is not None and not asked:
+        raise first
 
 
 def _served_for(settings: Settings, recipe: Recipe, period: timedelta) -> bool:

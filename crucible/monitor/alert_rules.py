@@ -122,9 +122,9 @@ def contract(situation: Situation) -> Holding:
     yield from _told(situation, lambda item: item.contract, "")
 
 
-def unreadable_recipe(situation: Situation) -> Holding:
-    """A deployed recipe's file is gone or faulty: its worker goes on, and nothing else here can watch it."""
-    yield from situation.unreadable
+def unwatched(situation: Situation) -> Holding:
+    """A deployed recipe's file is gone or faulty, or its journal or bars cannot be read."""
+    yield from situation.unwatched
 
 
 def failed_run(situation: Situation) -> Holding:
@@ -159,9 +159,10 @@ RULES: tuple[Rule, ...] = (
     Rule("contract", "critical", "Topic changed", contract,
          "the topic is not what the recipe answers; promotion is blocked",
          "change the recipe and raise its version, or `crucible monitor contract RECIPE --accept`"),
-    Rule("unreadable_recipe", "critical", "Recipe unreadable", unreadable_recipe,
-         "its worker goes on, unwatched: what was told of it before is told to be over",
-         "`crucible recipe check RECIPE`, or `crucible workers rm RECIPE` if it is to serve no more"),
+    Rule("unwatched", "critical", "Unwatched", unwatched,
+         "its worker goes on, but nothing new is told of it; what was told before stands",
+         "`crucible recipe check RECIPE`, `crucible doctor`; or `crucible workers rm RECIPE` if it is to serve no more",
+         after=_HALF_MINUTE),
     Rule("stale_bars", "warning", "Stale bars", stale_bars, "the store is not brought up to date",
          "see the runs of `live` in Dagster, and `crucible bars status`", after=2 * _HALF_MINUTE),
     Rule("drift", "warning", "Drift", drift, "the market is not the one that the model was trained on",

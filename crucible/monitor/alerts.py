@@ -116,7 +116,10 @@ def evaluate(
                 )
                 item = replace(item, told=now)
             active[key] = item
+    unknown = {name for name, _ in situation.unwatched}
     for key in set(active) - holding:
+        if key.partition(":")[2] in unknown:
+            continue  # nobody knows whether it is over
         item = active.pop(key)
         if item.told:
             name, _, subject = key.partition(":")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from crucible.bar_stages import bar_store
-from crucible.errors import RecipeError
+from crucible.errors import CrucibleError, RecipeError
 from crucible.market.recipe_bars import series_of
 from crucible.monitor.contract import broken_contract
 from crucible.monitor.states import last_state
@@ -84,17 +84,18 @@ class Watched:
 class Situation:
     """Everything at one instant of the clock, UTC; ``events`` are those since the watch began.
 
-    ``unreadable`` are the deployed recipes whose file is gone or faulty, and why: nothing else is known of them.
+    ``unwatched`` are the deployed recipes of which nothing is known at this instant, and why: the file is gone or
+    faulty, or a journal or the bars cannot be read.
     """
 
     now: datetime
     recipes: tuple[Watched, ...] = ()
     events: tuple[Event, ...] = ()
-    unreadable: tuple[tuple[str, str], ...] = ()
+    unwatched: tuple[tuple[str, str], ...] = ()
 
 
 def observe(settings: Settings, since: str) -> Situation:
-    """Gather the situation.
+    """Gather the situation; a recipe that cannot be watched keeps no other from it.
 
     Parameters
     ----------
@@ -106,11 +107,16 @@ def observe(settings: Settings, since: str) -> Situation:
     Raises
     ------
     StoreError
-        If a journal, a report or the monitor's store is damaged.
+        If the fleet's database or the monitor's store is damaged.
     """
-    found = [watched(settings, recipe) for recipe in deployed_recipes(settings)]
+    found, unwatched = [], [*_unreadable(settings)]
+    for recipe in deployed_recipes(settings):
+        try:
+            found.append(watched(settings, recipe))
+        except CrucibleError as error:
+            unwatched.append((recipe.name, str(error)))
     events = monitor_store(settings).events(since=since)
-    return Situation(settings.clock.now(), tuple(found), tuple(events), tuple(_unreadable(settings)))
+    return Situation(settings.clock.now(), tuple(found), tuple(events), tuple(unwatched))
 
 
 def deployed_recipes(settings: Settings) -> list[Recipe]:

@@ -121,6 +121,23 @@ def test_a_dead_worker_is_told_after_half_a_minute_and_a_restart_not_at_all():
     assert message.title == "Dead worker: btc"
 
 
+def test_of_what_cannot_be_watched_nothing_is_told_to_be_over_and_a_moment_is_forgiven():
+    bad = situation(last_end="missed", misses=1)
+    state, _ = evaluate(AlertState("2026"), bad, REAL)
+    blind = Situation(NOW, (replace(WELL, recipe="eth"),), unwatched=(("btc", "the journal is damaged"),))
+    state, told = evaluate(state, blind, REAL + 5 * SECOND)
+    assert told == []
+    state, told = evaluate(state, bad, REAL + 10 * SECOND)  # it was locked for a moment
+    assert told == []
+    state, told = evaluate(state, blind, REAL + 15 * SECOND)
+    assert told == []
+    state, [message] = evaluate(state, blind, REAL + 45 * SECOND)
+    assert (message.key, message.severity) == ("unwatched:btc", "critical")
+    assert "the journal is damaged" in message.body
+    state, told = evaluate(state, situation(), REAL + 60 * SECOND)
+    assert sorted(item.title for item in told) == ["Over: Missed epoch: btc", "Over: Unwatched: btc"]
+
+
 def test_a_flood_is_told_as_one():
     many = Situation(NOW, tuple(replace(WELL, recipe=f"r{n}", last_end="missed", misses=1) for n in range(50)))
     state, told = evaluate(AlertState("2026"), many, REAL)

@@ -19,7 +19,7 @@ from crucible.monitor import watch as watch_module
 from crucible.monitor.alert_rules import RULES
 from crucible.monitor.send import Sender
 from crucible.monitor.watch import Watch
-from crucible.worker.deployment import Actual, write_actual
+from crucible.worker.deployment import Actual, Deployment, journal_path, write_actual, write_desired
 
 
 @pytest.fixture
@@ -71,15 +71,47 @@ def test_a_missed_epoch_is_told_at_the_next_look_and_its_end_too(served, recipe,
     assert "the exchange did not answer" in receiver.posts[0]["message"]
 
 
+class Later:
+    """Real time that moves on by a minute with every question."""
+
+    def __init__(self):
+        self.time = SystemClock().now()
+
+    def now(self):
+        self.time += timedelta(minutes=1)
+        return self.time
+
+
 @pytest.mark.parametrize(("file", "words"), [(None, "There is no recipe"), ("name = 3", "btc_usd_5min.toml")])
 def test_a_deployed_recipe_that_cannot_be_read_is_told(served, recipe, receiver, tmp_path, file, words):
     home, _ = served
     (tmp_path / "spoilt").mkdir()
     if file is not None:
         (tmp_path / "spoilt" / "btc_usd_5min.toml").write_text(file)
-    [message] = once(Watch(replace(home, recipes=tmp_path / "spoilt"), Sender([receiver.alert_url])))
-    assert message.key == "unreadable_recipe:btc_usd_5min"
+    watch = Watch(replace(home, recipes=tmp_path / "spoilt"), Sender([receiver.alert_url]), Later())
+    assert once(watch) == []  # an editor may be writing it at this moment
+    [message] = once(watch)
+    assert message.key == "unwatched:btc_usd_5min"
     assert words in message.body
+
+
+def test_a_damaged_journal_keeps_no_other_recipe_from_being_watched(served, recipe, receiver, recipe_text, tmp_path):
+    home, bundle = served
+    (tmp_path / "recipes" / "second.toml").write_text(recipe_text.replace('name = "btc_usd_5min"', 'name = "second"'))
+    write_desired(
+        home,
+        Deployment(
+            recipe="second", generation=1, bundle=bundle.digest, bundle_path=str(bundle.path), model_version=1,
+            topic_id=77, wallet="other", written_at=NOW.isoformat(),
+        ),
+    )  # fmt: skip
+    journal = journal_path(home, recipe.name)
+    journal.unlink()
+    journal.write_bytes(b"no database" * 100)
+    watch = Watch(home, Sender([receiver.alert_url]), Later())
+    told = [*once(watch), *once(watch)]
+    assert {message.key for message in told} == {"unwatched:btc_usd_5min", "dead_worker:second"}
+    assert "damaged" in next(message.body for message in told if message.key.startswith("unwatched"))
 
 
 def test_what_nobody_took_is_sent_again(served, receiver, submit):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from crucible.clock import ScaledClock
+from crucible.errors import StoreError
 from crucible.localnet.embedded import EmbeddedLocalnet
 from crucible.localnet.run import topic_of
 from crucible.models.bundle import Training, write_bundle
@@ -92,6 +93,26 @@ def test_live_evaluation_is_due_once_an_hour_of_the_homes_clock(defs, instance, 
     home(NOW + timedelta(minutes=61))
     [second] = tick(defs, instance, "live_due")
     assert second != first.run_key
+
+
+def test_a_recipe_that_cannot_be_looked_at_keeps_no_other_from_it(defs, instance, home, recipe, monkeypatch):
+    from crucible.monitor import rollback
+
+    settings, other = home(NOW), "btc_usd_8h"
+    for number, name in enumerate((NAME, other)):
+        write_desired(settings, Deployment(name, 1, "b" * 64, "b", 1, 77 + number, "w", "2026-01-01T00:00:00+00:00"))
+    found = {}
+
+    def review(_, looked_at):
+        if looked_at.name == NAME:
+            raise StoreError("The bars are damaged.")
+        return found.get(looked_at.name)
+
+    monkeypatch.setattr(rollback, "review", review)
+    with pytest.raises(StoreError, match="The bars are damaged"):  # nothing is asked for of the other one
+        tick(defs, instance, "rollback_due")
+    found[other] = Rollback(Verdict(True, 96, 1, 0.001, 0.006, "worse"), 2, "b" * 64, 1, "a" * 64)
+    assert [key.split(":")[1] for key in tick(defs, instance, "rollback_due")] == [other]
 
 
 def drifted(settings, recipe, bundle):
