@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crucible.chain.client import ChainClient
 from crucible.clock import Clock, SystemClock
-from crucible.errors import ChainError, CrucibleError
+from crucible.errors import ChainError, CrucibleError, NodeUnreachable
 from crucible.monitor.alert_rules import LEAST_BALANCE
 from crucible.monitor.alerts import AlertState, Message, evaluate, healthy, read_state, write_state
 from crucible.monitor.champions import note_deployment
@@ -23,6 +23,7 @@ from crucible.monitor.situation import deployed_recipes, observe
 from crucible.monitor.store import monitor_store
 from crucible.monitor.submissions import report_of
 from crucible.process import write_json
+from crucible.recipe import Recipe
 from crucible.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -114,13 +115,22 @@ class Watch:
                     if not known or (held < LEAST_BALANCE) != (known[-1][1] < LEAST_BALANCE):
                         store.add_balance(address, now, held)
                 for recipe in recipes:
-                    checked = self._contracts.get(recipe.name)
-                    if checked is None or now - checked >= _CONTRACT_EVERY:
-                        await check_contract(settings, recipe, client)
-                        self._contracts[recipe.name] = now
+                    await self._check_contract(recipe, client, now)
         except ChainError as error:
             # workers that miss their windows because of it are told of by themselves
             _LOG.warning("%s", error)
+
+    async def _check_contract(self, recipe: Recipe, client: ChainClient, now: datetime) -> None:
+        checked = self._contracts.get(recipe.name)
+        if checked is not None and now - checked < _CONTRACT_EVERY:
+            return
+        try:
+            await check_contract(self._settings, recipe, client)
+            self._contracts[recipe.name] = now
+        except NodeUnreachable:
+            raise  # nor would it answer for the others
+        except CrucibleError as error:  # no such topic, or a journal that cannot be read
+            _LOG.warning("the contract of %s cannot be checked: %s", recipe.name, error)
 
 
 def run(settings: Settings, ready_file: Path | None = None) -> None:

@@ -17,7 +17,9 @@ from conftest_monitor import ADDRESS, FIVE, NOW
 from crucible.clock import SystemClock
 from crucible.monitor import watch as watch_module
 from crucible.monitor.alert_rules import RULES
+from crucible.monitor.contract import CHECKED
 from crucible.monitor.send import Sender
+from crucible.monitor.store import monitor_store
 from crucible.monitor.watch import Watch
 from crucible.worker.deployment import Actual, Deployment, journal_path, write_actual, write_desired
 
@@ -95,7 +97,9 @@ def test_a_deployed_recipe_that_cannot_be_read_is_told(served, recipe, receiver,
     assert words in message.body
 
 
-def test_a_damaged_journal_keeps_no_other_recipe_from_being_watched(served, recipe, receiver, recipe_text, tmp_path):
+def test_a_damaged_journal_keeps_no_other_recipe_from_being_watched(
+    served, recipe, receiver, recipe_text, tmp_path, node
+):
     home, bundle = served
     (tmp_path / "recipes" / "second.toml").write_text(recipe_text.replace('name = "btc_usd_5min"', 'name = "second"'))
     write_desired(
@@ -108,10 +112,12 @@ def test_a_damaged_journal_keeps_no_other_recipe_from_being_watched(served, reci
     journal = journal_path(home, recipe.name)
     journal.unlink()
     journal.write_bytes(b"no database" * 100)
+    home = replace(home, grpc_url=node.grpc_url)
     watch = Watch(home, Sender([receiver.alert_url]), Later())
     told = [*once(watch), *once(watch)]
     assert {message.key for message in told} == {"unwatched:btc_usd_5min", "dead_worker:second"}
-    assert "damaged" in next(message.body for message in told if message.key.startswith("unwatched"))
+    assert "cannot be read" in next(message.body for message in told if message.key.startswith("unwatched"))
+    assert {event.recipe for event in monitor_store(home).events(CHECKED)} == {"second"}
 
 
 def test_what_nobody_took_is_sent_again(served, receiver, submit):
