@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import psutil
 
+from crucible.child_log import last_line
 from crucible.errors import ProcessError, StoreError
 
 
@@ -95,10 +96,10 @@ class Child:
         ProcessError
             If it cannot be started.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
         stream: IO[bytes]
-        with log.open("ab") as stream:
-            try:
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as stream:
                 popen = subprocess.Popen(
                     list(command),
                     stdout=stream,
@@ -108,8 +109,8 @@ class Child:
                     cwd=cwd,
                     start_new_session=True,
                 )
-            except OSError as error:
-                raise ProcessError(f"{name} cannot be started: {error}.") from error
+        except OSError as error:  # also a disk that has no room for the log
+            raise ProcessError(f"{name} cannot be started: {error}.") from error
         return cls(name, popen, log)
 
     @classmethod
@@ -121,12 +122,7 @@ class Child:
         """Raise :class:`ProcessError`, with the last words of the log, if the process has ended."""
         code = self.popen.poll()
         if code is not None:
-            raise ProcessError(f"{self.name} ended with code {code}: {self.last_words()} (log: {self.log})")
-
-    def last_words(self) -> str:
-        """Return the last non-empty line of the log."""
-        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it printed nothing"
+            raise ProcessError(f"{self.name} ended with code {code}: {last_line(self.log)} (log: {self.log})")
 
     def wait_ready(self, ready_file: Path, timeout: float) -> dict[str, Any]:
         """Wait until ``ready_file`` is there, and return its contents.

@@ -163,10 +163,11 @@ def logs(recipe: str, lines: int, follow: bool) -> None:
     path = log_path(settings, process_key(_known(settings, recipe)))
     if not path.exists():
         raise ProcessError(f"There is no log of {recipe} on this host; `crucible workers ls` says where it runs.")
-    with path.open(errors="replace") as file:
-        for line in file.readlines()[-lines:]:
-            click.echo(line, nl=False)
+    with path.open("rb") as file:
+        click.echo(b"".join(file.readlines()[-lines:]), nl=False)
         while follow:
+            if path.stat().st_size < file.tell():
+                file.seek(0)  # it had grown long, and was emptied
             click.echo(file.read(), nl=False)
             time.sleep(0.3)
 

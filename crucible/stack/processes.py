@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from crucible.child_log import shorten
 from crucible.clock import ScaledClock
 from crucible.duration import format_duration
-from crucible.errors import ProcessError, SettingsError
+from crucible.errors import ProcessError, SettingsError, StoreError
 from crucible.localnet.state import last_block_time
 from crucible.process import Child, end_leftovers, stop_all, write_json
 from crucible.recipe import Recipe
@@ -58,6 +59,7 @@ class Stack:
     mlflow_port: int | None = None
     children: list[Child] = field(default_factory=list)
     _lock: IO[str] | None = None
+    _told: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         """Start everything.
@@ -89,9 +91,15 @@ class Stack:
         self._stop()
 
     def check(self) -> None:
-        """Raise :class:`ProcessError` if any process has ended."""
+        """Raise :class:`ProcessError` if any process has ended; also keep their logs short."""
         for child in self.children:
             child.check()
+            try:
+                shorten(child.log)
+            except StoreError as error:
+                if str(error) not in self._told:
+                    self.tell(str(error))
+                self._told.add(str(error))
 
     def watch(self, dashboard_port: int = 0) -> str:
         """Start the dashboard and the monitor, once everything that they watch is up; return the dashboard's URL."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from crucible.chain.keystore import Keystore
+from crucible.child_log import last_line, shorten
 from crucible.clock import SystemClock
 from crucible.errors import CrucibleError, StoreError, WalletError
 from crucible.process import write_json
@@ -115,6 +116,12 @@ class Fleet:
         for key in set(self._workers) - set(groups):
             _LOG.info("%s is no longer wanted", key)
             self._end_one(key)
+        for key, worker in self._workers.items():
+            try:
+                shorten(worker.process.log)
+                self._told.pop(f"log of {key}", None)
+            except StoreError as error:
+                self._tell(f"log of {key}", error)
 
     def _keep(self, key: str, group: list[Wanted]) -> None:
         worker = self._workers.get(key)
@@ -171,7 +178,7 @@ class Fleet:
 
     def _revive(self, key: str, worker: Supervised, group: list[Wanted]) -> None:
         if worker.restart_at is None:
-            words = worker.process.last_words()
+            words = last_line(worker.process.log)
             pause = worker.back_off()
             self._handovers.pop(key, None)
             _LOG.warning("%s ended (%s); starting again in %.0f s", key, words, pause)

@@ -62,14 +62,6 @@ class WorkerProcess:
         except psutil.NoSuchProcess:
             return True
 
-    def last_words(self) -> str:
-        """Return the last non-empty line of its log."""
-        try:
-            lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        except OSError:
-            lines = []
-        return lines[-1].strip() if lines else "it printed nothing"
-
     def stop(self, grace: float) -> None:
         """End it and its descendants: SIGINT, ``grace`` seconds to finish what is under way, then SIGKILL."""
         stop_processes([self], grace)

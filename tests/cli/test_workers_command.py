@@ -1,6 +1,7 @@
 """Steering workers by command: what is written, what is printed, and what is refused."""
 
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -128,6 +129,23 @@ def test_the_log_and_the_journal_of_a_worker(settings, bundles, recipe):
     log.write_text("one\ntwo\nthree\n")
     assert run("logs", recipe.name, "-n", "2").output == "two\nthree\n"
     assert json.loads(run("journal", recipe.name, "--json").output) == []
+
+
+def test_a_log_is_followed_beyond_the_moment_at_which_it_is_emptied(settings, bundles, recipe, monkeypatch):
+    deployed(bundles, "zero")
+    log = settings.fleet / "logs" / "main.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("one\ntwo\nthree\n")
+    texts = iter(["one\ntwo\nthree\nfour\n", "", "five\n"])
+
+    def pause(_):
+        text = next(texts, None)
+        if text is None:
+            raise KeyboardInterrupt
+        log.write_text(text)
+
+    monkeypatch.setattr(time, "sleep", pause)
+    assert run("logs", recipe.name, "-f").output.split()[:5] == ["one", "two", "three", "four", "five"]
 
 
 def test_a_probe_tells_a_fleet_that_is_well_from_one_that_is_not(settings, bundles, recipe):
