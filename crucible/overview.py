@@ -125,7 +125,7 @@ def _worker(settings: Settings, recipe: Recipe) -> dict[str, object]:
 
 
 def _submissions(settings: Settings, recipe: Recipe) -> dict[str, object]:
-    rows = read_journal(journal_path(settings, recipe.name))
+    rows = read_journal(journal_path(settings, recipe.name), newest=2 * RECENT)
     if not rows:
         return {}
     scores = [row.score for row in rows if row.score is not None][-RECENT:]

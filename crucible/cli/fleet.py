@@ -74,7 +74,7 @@ def show_journal(recipe: str, last: int, as_json: bool) -> None:
     from crucible.worker.deployment import journal_path
     from crucible.worker.journal import read_journal
 
-    rows = read_journal(journal_path(Settings.load(), recipe))[-last:]
+    rows = read_journal(journal_path(Settings.load(), recipe), newest=last)
     if as_json:
         plain = [{key: value for key, value in asdict(row).items() if key != "tx_content"} for row in rows]
         click.echo(json.dumps(plain, indent=2))

@@ -8,9 +8,9 @@ import numpy as np
 
 from crucible.errors import EvaluationError
 from crucible.monitor.contract import broken_contract
-from crucible.monitor.live import LiveRow, live_rows, overlap_of
+from crucible.monitor.live import overlap_of
 from crucible.monitor.retrain import Waiting
-from crucible.monitor.store import SHADOW, WORKER, monitor_store
+from crucible.monitor.store import monitor_store
 from crucible.monitor.submissions import canary_epochs
 from crucible.recipe import Recipe
 from crucible.registry.models import CHALLENGER, CHAMPION, alias_version, get_version
@@ -38,7 +38,7 @@ def why_not(settings: Settings, recipe: Recipe, number: int) -> str:
     if champion is None or champion == number:
         return ""
     other = get_version(settings, recipe.name, champion).tags.get("bundle_sha256", "")
-    loss, theirs = paired(live_rows(settings, recipe), bundle, other)
+    loss, theirs = paired(settings, recipe, bundle, other)
     if not np.isfinite(loss).all():
         return f"version {number} predicted live what its loss is infinite for"
     try:
@@ -87,15 +87,14 @@ def _unproven(settings: Settings, recipe: Recipe, number: int, bundle: str) -> s
     return ""
 
 
-def paired(rows: list[LiveRow], bundle: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+def paired(
+    settings: Settings, recipe: Recipe, bundle: str, other: str, *, since: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the losses of two bundles over the prediction times that both have, in time order, shape (n,) each.
 
     A submission counts before a shadow forecast of the same bundle.
     """
-    found: dict[str, dict[str, float]] = {bundle: {}, other: {}}
-    for source in (SHADOW, WORKER):
-        for row in rows:
-            if row.source == source and row.bundle in found and row.loss is not None:
-                found[row.bundle][row.predicted_for] = row.loss
-    common = sorted(found[bundle].keys() & found[other].keys())
-    return (np.array([found[bundle][at] for at in common]), np.array([found[other][at] for at in common]))
+    store = monitor_store(settings)
+    mine, theirs = (store.losses(recipe.name, name, since=since) for name in (bundle, other))
+    common = sorted(mine.keys() & theirs.keys())
+    return np.array([mine[at] for at in common]), np.array([theirs[at] for at in common])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from crucible.monitor.submissions import ACCEPTED, rewards_of, submissions_of
 from crucible.monitor.truth import REGIMES, loss_of, outcomes, value_of
 from crucible.recipe import Recipe
 from crucible.settings import Settings
+from crucible.worker.journal import Row
 
 if TYPE_CHECKING:
     from crucible.chain.client import ChainClient
@@ -57,9 +58,9 @@ async def collect(settings: Settings, recipe: Recipe, client: ChainClient | None
     NodeUnreachable
         If the node does not answer; what the journal and the bars say is kept by then.
     """
-    store = monitor_store(settings)
-    fresh = store.add_forecasts(_submitted(settings, recipe))
-    facts = store.add_facts(settings.clock.now(), _scores(settings, recipe))
+    store, rows = monitor_store(settings), submissions_of(settings, recipe)
+    fresh = store.add_forecasts(_submitted(settings, recipe, rows))
+    facts = store.add_facts(settings.clock.now(), _scores(settings, recipe, rows))
     facts += _judge(settings, recipe, store)
     if client is not None:
         facts += await _ask(settings, recipe, store, client)
@@ -67,9 +68,9 @@ async def collect(settings: Settings, recipe: Recipe, client: ChainClient | None
     return Collected(fresh, facts)
 
 
-def _submitted(settings: Settings, recipe: Recipe) -> Iterable[Forecast]:
+def _submitted(settings: Settings, recipe: Recipe, rows: Sequence[Row]) -> Iterable[Forecast]:
     now, digests = settings.clock.now().isoformat(), _Digests(settings)
-    for row in submissions_of(settings, recipe):
+    for row in rows:
         # a value that an earlier journal sent, or that a fallback made, has no bundle, and is no work of a model's
         if row.state in ACCEPTED and row.value is not None and row.predicted_for and row.bundle:
             yield Forecast(
@@ -80,11 +81,11 @@ def _submitted(settings: Settings, recipe: Recipe) -> Iterable[Forecast]:
             )  # fmt: skip
 
 
-def _scores(settings: Settings, recipe: Recipe) -> Facts:
+def _scores(settings: Settings, recipe: Recipe, rows: Sequence[Row]) -> Facts:
     """Return the scores and rewards that the worker has written down."""
     rewards = rewards_of(settings, recipe)
     found: Facts = []
-    for row in submissions_of(settings, recipe):
+    for row in rows:
         if not row.bundle or row.value is None:
             continue
         key = Key(row.chain_id, row.topic_id, row.nonce, WORKER, row.address, row.bundle)
@@ -96,11 +97,10 @@ def _scores(settings: Settings, recipe: Recipe) -> Facts:
 def _judge(settings: Settings, recipe: Recipe, store: MonitorStore) -> int:
     """Join with the truth what has none so far."""
     since = (settings.clock.now() - _JUDGED).isoformat()
-    known = store.facts(recipe.name, since=since)
-    open_rows = [row for row in store.forecasts(recipe.name, since=since) if _unjudged(known.get(row.key, {}))]
-    found = outcomes(bar_store(settings), recipe, {_time(row) for row in open_rows})
+    unjudged = store.unjudged(recipe.name, since=since)
+    found = outcomes(bar_store(settings), recipe, {_time(row) for row, _ in unjudged})
     facts: Facts = []
-    for row in open_rows:
+    for row, network in unjudged:
         outcome = found.get(_time(row))
         if outcome is None:
             continue
@@ -113,14 +113,9 @@ def _judge(settings: Settings, recipe: Recipe, store: MonitorStore) -> int:
             (row.key, "loss", loss_of(recipe, outcome, row.value)),
             (row.key, "zero_loss", loss_of(recipe, outcome, value_of(recipe, outcome.close, 0.0))),
         ]
-        network = known.get(row.key, {}).get("network")
         if network is not None:
             facts.append((row.key, "network_loss", loss_of(recipe, outcome, network)))
     return store.add_facts(settings.clock.now(), facts)
-
-
-def _unjudged(known: dict[str, float]) -> bool:
-    return "loss" not in known or ("network" in known and "network_loss" not in known)
 
 
 async def _ask(settings: Settings, recipe: Recipe, store: MonitorStore, client: ChainClient) -> int:

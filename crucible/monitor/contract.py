@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from crucible.duration import format_duration
 from crucible.monitor.store import Event, MonitorStore, monitor_store
-from crucible.monitor.submissions import submissions_of
+from crucible.monitor.submissions import newest_submissions_of
 from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.worker.journal import Row
@@ -100,7 +100,7 @@ async def check_contract(settings: Settings, recipe: Recipe, client: ChainClient
     pinned = _pinned(store, settings, recipe)
     if pinned is None:
         _pin(store, settings, recipe, contract)
-    found = breaks(recipe, contract, pinned, submissions_of(settings, recipe)[-_EPOCHS:])
+    found = breaks(recipe, contract, pinned, newest_submissions_of(settings, recipe, _EPOCHS))
     last = _last(store, settings, recipe)
     if last is None or list(last.detail["broken"]) != found:
         now = settings.clock.now().isoformat()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -67,6 +67,9 @@ class LiveRow:
         return datetime.fromisoformat(self.predicted_for)
 
 
+_FACTS = tuple(field.name for field in fields(LiveRow) if field.default is None)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The live loss against another's over the epochs that both have.
@@ -103,10 +106,8 @@ def live_rows(settings: Settings, recipe: Recipe, *, source: str = "", since: st
     since : str, optional
         Prediction times from this instant on, ISO, UTC.
     """
-    store = monitor_store(settings)
-    facts = store.facts(recipe.name, since=since)
-    forecasts = store.forecasts(recipe.name, source=source, since=since)
-    return [_joined(row, facts.get(row.key, {})) for row in forecasts]
+    known = monitor_store(settings).joined(recipe.name, _FACTS, source=source, since=since)
+    return [_joined(row, facts) for row, facts in known]
 
 
 def compare(recipe: Recipe, rows: Sequence[LiveRow], other: str = "network") -> Comparison:
@@ -155,13 +156,12 @@ def summary(recipe: Recipe, rows: Sequence[LiveRow]) -> dict[str, Any]:
 
 
 def _joined(row: Forecast, facts: dict[str, float]) -> LiveRow:
-    regime = facts.get("regime")
-    names = set(LiveRow.__dataclass_fields__) - {"regime"}
+    regime = facts.pop("regime", None)
     return LiveRow(
         nonce=row.nonce, source=row.source, bundle=row.bundle, model_version=row.model_version,
         feature_digest=row.feature_digest, predicted_for=row.predicted_for, value=row.value, tx_hash=row.tx_hash,
         regime=None if regime is None else REGIMES[int(regime)],
-        **{name: value for name, value in facts.items() if name in names},
+        **facts,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from crucible.errors import EvaluationError
 from crucible.monitor.admission import paired
 from crucible.monitor.champions import previous_champion, tenures
-from crucible.monitor.live import live_rows, overlap_of
+from crucible.monitor.live import overlap_of
 from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.validation.statistics.comparison import diebold_mariano
@@ -119,6 +119,6 @@ def review(settings: Settings, recipe: Recipe) -> Rollback | None:
     if before is None:
         return None
     now = history[-1]
-    rows = live_rows(settings, recipe, since=now.since)
-    verdict = decide(*paired(rows, now.bundle, before.bundle), overlap=overlap_of(recipe))
+    losses = paired(settings, recipe, now.bundle, before.bundle, since=now.since)
+    verdict = decide(*losses, overlap=overlap_of(recipe))
     return Rollback(verdict, now.version, now.bundle, before.version, before.bundle)

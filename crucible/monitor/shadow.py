@@ -16,7 +16,7 @@ from crucible.market.bars import floor_time
 from crucible.market.recipe_bars import history_of, read_bars
 from crucible.models.bundle import Bundle
 from crucible.monitor.store import SHADOW, Forecast, monitor_store
-from crucible.monitor.submissions import submissions_of
+from crucible.monitor.submissions import newest_submissions_of
 from crucible.monitor.truth import value_of
 from crucible.recipe import Recipe
 from crucible.settings import Settings
@@ -83,7 +83,7 @@ def catch_up(settings: Settings, recipe: Recipe, bundle: Bundle, *, version: int
         If no bars are stored.
     """
     store = monitor_store(settings)
-    done = {row.predicted_for for row in store.forecasts(recipe.name, source=SHADOW) if row.bundle == bundle.digest}
+    done = store.predicted(recipe.name, bundle.digest, source=SHADOW)
     windows = {time: nonce for time, nonce in _windows(settings, recipe, bundle) if time.isoformat() not in done}
     if not windows:
         return 0
@@ -130,7 +130,7 @@ def _forecasts(
 def _windows(settings: Settings, recipe: Recipe, bundle: Bundle) -> list[tuple[datetime, int]]:
     """Return the windows that count for ``bundle``: those of the worker, or else of the topic's clock."""
     begin = datetime.fromisoformat(bundle.manifest.training.last) + recipe.topic.horizon
-    rows = submissions_of(settings, recipe)
+    rows = newest_submissions_of(settings, recipe, _MOST)
     known = {datetime.fromisoformat(row.predicted_for): row.nonce for row in rows if row.predicted_for}
     end = history_of(bar_store(settings), recipe.data)[1]
     if not known:

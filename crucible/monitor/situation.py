@@ -13,11 +13,12 @@ from crucible.market.recipe_bars import series_of
 from crucible.monitor.contract import broken_contract
 from crucible.monitor.states import last_state
 from crucible.monitor.store import Event, monitor_store
-from crucible.monitor.submissions import deployed_names, deployment_of, report_of, submissions_of
+from crucible.monitor.submissions import deployed_names, deployment_of, newest_submissions_of, report_of
 from crucible.recipe import Recipe, load_recipe
 from crucible.settings import Settings
 
 _DAYS = 7  # over which spending is measured
+_NEWEST = 200  # submissions that a look reads; no more misses in a row are counted
 _ENDED = frozenset({"missed", "rejected", "included", "scored", "unscored", "left_out"})
 
 
@@ -46,7 +47,7 @@ class Watched:
     nonce : int
         Its nonce.
     misses : int
-        How many epochs in a row, up to the newest, were missed or rejected.
+        How many epochs in a row, up to the newest, were missed or rejected, of the newest 200.
     address : str
         The wallet's.
     balance : int or None
@@ -144,7 +145,7 @@ def watched(settings: Settings, recipe: Recipe) -> Watched:
     """Return the state of one deployed recipe."""
     store, now = monitor_store(settings), settings.clock.now()
     deployment, report = deployment_of(settings, recipe.name), report_of(settings, recipe.name)
-    rows = submissions_of(settings, recipe)
+    rows = newest_submissions_of(settings, recipe, _NEWEST)
     ended = [row for row in rows if row.state in _ENDED]
     misses = next((at for at, row in enumerate(reversed(ended)) if row.state not in ("missed", "rejected")), len(ended))
     address = report.address if report else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from crucible.recipe import Recipe
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Deployment, journal_path, read_actual, read_desired, read_wanted
-from crucible.worker.journal import Row, read_journal
+from crucible.worker.journal import Row, read_journal, read_newest
 from crucible.worker.rewards import read_rewards
 
 ACCEPTED = frozenset({"included", "scored", "unscored", "left_out"})
@@ -19,6 +19,14 @@ def submissions_of(settings: Settings, recipe: Recipe) -> list[Row]:
     rows = read_journal(journal_path(settings, recipe.name))
     topic = (settings.chain_id, recipe.topic_id(settings.network), _ROLE)
     return [row for row in rows if (row.chain_id, row.topic_id, row.role) == topic]
+
+
+def newest_submissions_of(settings: Settings, recipe: Recipe, count: int) -> list[Row]:
+    """Return the newest ``count`` of :func:`submissions_of`, without reading the others."""
+    return read_newest(
+        journal_path(settings, recipe.name), count,
+        chain_id=settings.chain_id, topic_id=recipe.topic_id(settings.network), role=_ROLE,
+    )  # fmt: skip
 
 
 def rewards_of(settings: Settings, recipe: Recipe) -> dict[tuple[str, int], float]:

@@ -337,10 +337,17 @@ def open_journal(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_journal(path: Path) -> list[Row]:
-    """Return every submission in a journal, oldest first, while its worker may be writing; none if there is no file.
+def read_journal(path: Path, *, newest: int | None = None) -> list[Row]:
+    """Return the submissions in a journal, oldest first, while its worker may be writing; none if there is no file.
 
     ``<recipe>.db`` is a link to the journal of the recipe's wallet: through it only that recipe's are seen.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, or the link.
+    newest : int, optional
+        Only so many, the newest.
 
     Raises
     ------
@@ -348,7 +355,27 @@ def read_journal(path: Path) -> list[Row]:
         If the file is damaged.
     """
     where, values = _seen_through(path)
-    return [Row(*found) for found in _read(path, f"SELECT {_COLUMNS} FROM submission {where} ORDER BY nonce", values)]
+    query = f"SELECT {_COLUMNS} FROM submission {where} ORDER BY nonce DESC LIMIT ?"
+    return [Row(*found) for found in reversed(_read(path, query, (*values, -1 if newest is None else newest)))]
+
+
+def read_newest(path: Path, count: int, *, chain_id: str, topic_id: int, role: str) -> list[Row]:
+    """Return the newest ``count`` submissions of one topic in one role, oldest first; else as :func:`read_journal`.
+
+    Whoever looks every few seconds must not read what was written in a year: the primary key leads to them.
+    """
+    where, values = _seen_through(path)
+    topic = "(chain_id, topic_id, role) = (?, ?, ?)"
+    also = f"AND {where.removeprefix('WHERE ')}" if where else ""
+    found: list[Row] = []
+    next_address = f"SELECT min(address) FROM submission WHERE {topic} AND address > ?"
+    newest = f"SELECT {_COLUMNS} FROM submission WHERE {topic} AND address = ? {also} ORDER BY nonce DESC LIMIT ?"
+    key: tuple[Any, ...] = (chain_id, topic_id, role)
+    address = ""
+    while (asked := _read(path, next_address, (*key, address))) and asked[0][0] is not None:
+        address = asked[0][0]
+        found += [Row(*row) for row in _read(path, newest, (*key, address, *values, count))]
+    return sorted(found, key=lambda row: row.nonce)[-count:]
 
 
 def read_steps(path: Path) -> list[Step]:
@@ -363,7 +390,7 @@ def _seen_through(path: Path) -> tuple[str, tuple[str, ...]]:
     return ("WHERE recipe = ?", (path.stem,)) if path.is_symlink() else ("", ())
 
 
-def _read(path: Path, query: str, values: tuple[str, ...] = ()) -> list[Any]:
+def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
     if not path.exists():
         return []
     try:

@@ -8,7 +8,7 @@ from crucible.clock import SystemClock
 from crucible.settings import Settings
 from crucible.worker.deployment import Actual, Wanted, journal_path, read_actual, read_wanted
 from crucible.worker.fleet_database import open_database
-from crucible.worker.journal import read_journal
+from crucible.worker.journal import read_newest
 from crucible.worker.lease import LeaseWatch
 from crucible.worker.supervision import LATE_EPOCHS, LATE_SECONDS, epoch_wall
 
@@ -68,7 +68,10 @@ def _line(settings: Settings, wanted: Wanted, watch: LeaseWatch) -> WorkerLine:
     desired = wanted.deployment
     actual = read_actual(settings, desired.recipe)
     lease = watch.lease(desired.wallet, desired.topic_id)
-    submissions = read_journal(journal_path(settings, desired.recipe))
+    submissions = read_newest(
+        journal_path(settings, desired.recipe), 1,
+        chain_id=settings.chain_id, topic_id=desired.topic_id, role=desired.role,
+    )  # fmt: skip
     silent = None
     if actual is not None and actual.accepted_at:
         silent = (SystemClock().now().timestamp() - actual.accepted_at) / epoch_wall(wanted, settings.clock)
