@@ -172,9 +172,13 @@ def _overview(path: Path) -> tuple[dict[str, tuple[tuple[datetime, float], ...]]
 def _facts(path: Path, name: str) -> tuple[dict[str, dict[int, float]], float | None]:
     joined = "FROM forecast JOIN fact ON fact.forecast = forecast.id WHERE recipe = ? AND source = 'worker'"
     marks = ", ".join("?" * len(SERIES))
-    query = f"SELECT fact.name, nonce, fact.value {joined} AND fact.name IN ({marks}) ORDER BY nonce DESC LIMIT ?"
+    query = (
+        "SELECT fact.name, nonce, fact.value FROM (SELECT id, nonce FROM forecast WHERE recipe = ? "
+        f"AND source = 'worker' ORDER BY predicted_for DESC LIMIT {_EPOCHS}) "
+        f"JOIN fact ON fact.forecast = id WHERE fact.name IN ({marks})"
+    )
     found: dict[str, dict[int, float]] = {}
-    for fact, nonce, value in _rows(path, query, name, *SERIES, len(SERIES) * _EPOCHS):
+    for fact, nonce, value in _rows(path, query, name, *SERIES):
         known = number(value)
         if known is not None:
             found.setdefault(fact, {})[nonce] = known

@@ -73,6 +73,8 @@ CREATE TABLE IF NOT EXISTS signature (
     PRIMARY KEY (chain_id, topic_id, role, address, nonce, tx_hash)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS submission_state ON submission (address, state);
+CREATE INDEX IF NOT EXISTS submission_nonce ON submission (nonce);
+CREATE INDEX IF NOT EXISTS step_nonce ON step (nonce);
 """
 _KEY = "(chain_id, topic_id, role, address) = (?, ?, ?, ?)"
 
@@ -124,16 +126,6 @@ class Row:
     reason: str | None
     seen_at: str
     updated_at: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One state that a nonce took; ``at`` is the clock's time, ISO, UTC."""
-
-    nonce: int
-    state: str
-    at: str
-    note: str
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Row))
@@ -376,14 +368,6 @@ def read_newest(path: Path, count: int, *, chain_id: str, topic_id: int, role: s
         address = asked[0][0]
         found += [Row(*row) for row in _read(path, newest, (*key, address, *values, count))]
     return sorted(found, key=lambda row: row.nonce)[-count:]
-
-
-def read_steps(path: Path) -> list[Step]:
-    """Return every step in a journal in the order in which it was recorded; else as :func:`read_journal`."""
-    where, values = _seen_through(path)
-    keys = f"WHERE (topic_id, role, address, nonce) IN (SELECT topic_id, role, address, nonce FROM submission {where})"
-    query = f"SELECT nonce, state, at, note FROM step {keys} ORDER BY rowid"
-    return [Step(*found) for found in _read(path, query, values)]
 
 
 def _seen_through(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -118,7 +118,7 @@ def test_a_real_transaction_is_told_in_words(home):
 
 MONITOR = """
 CREATE TABLE forecast (id INTEGER PRIMARY KEY, chain_id TEXT, topic_id INTEGER, nonce INTEGER, source TEXT,
-    recipe TEXT);
+    predicted_for TEXT, recipe TEXT);
 CREATE TABLE fact (forecast INTEGER, name TEXT, value REAL, at TEXT, PRIMARY KEY (forecast, name)) WITHOUT ROWID;
 CREATE TABLE event (id TEXT PRIMARY KEY, at TEXT, kind TEXT, recipe TEXT, detail TEXT);
 CREATE TABLE balance (address TEXT, at TEXT, uallo INTEGER, PRIMARY KEY (address, at));
@@ -135,7 +135,7 @@ def measured(home, *statements: str) -> None:
 def test_what_the_monitor_measured_is_shown_and_nothing_is_made_up(app, home):
     facts = {"score_ema": 0.01, "loss": 0.9, "network_loss": 1.0, "reward": 2e16}
     told = [
-        f"INSERT INTO forecast VALUES ({k}, 'c', 77, {1000 + 12 * k}, 'worker', 'worker_01');"
+        f"INSERT INTO forecast VALUES ({k}, 'c', 77, {1000 + 12 * k}, 'worker', '{k:04d}', 'worker_01');"
         + ";".join(f"INSERT INTO fact VALUES ({k}, '{name}', {value}, '')" for name, value in facts.items())
         for k in range(10)
     ]
@@ -177,7 +177,7 @@ def test_strange_files_of_the_monitor_break_no_page(app, home, words):
         f"INSERT INTO balance VALUES ('{ADDRESS}', '2026-01-05T12:00:00', 'much')",
         "INSERT INTO event VALUES ('a', 'now', 'drift', 'worker_04', 'no json')",
         "INSERT INTO event VALUES ('b', 'now', 'decay', 'worker_04', '[]')",
-        "INSERT INTO forecast VALUES (1, 'c', 77, 1000, 'worker', 'worker_04')",
+        "INSERT INTO forecast VALUES (1, 'c', 77, 1000, 'worker', '0001', 'worker_04')",
         "INSERT INTO fact VALUES (1, 'loss', 9e999, '')",
     )
     alerts_file(home).write_text(words)

@@ -7,11 +7,12 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from journal_steps import read_steps
 
 from crucible.clock import ManualClock, SystemClock
 from crucible.errors import StoreError
 from crucible.worker.deployment import STALE_SECONDS, Actual
-from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, open_journal, read_journal, read_steps
+from crucible.worker.journal import FOLLOWS, TERMINAL, Journal, open_journal, read_journal
 from crucible.worker.journal_file import link_recipe
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)

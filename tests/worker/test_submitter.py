@@ -6,13 +6,14 @@ import random
 from collections import Counter
 
 import pytest
+from journal_steps import read_steps
 from worker_desk import MISMATCH, Steady, included, run_scene
 
 from crucible.chain.client import ChainClient
 from crucible.chain.error_table import ERROR_TABLE, Kind
 from crucible.chain.wallet import Wallet, new_mnemonic
 from crucible.errors import BundleError, NodeUnreachable, StaleError, StoreError, Withheld
-from crucible.worker.journal import TERMINAL, read_journal, read_steps
+from crucible.worker.journal import TERMINAL, read_journal
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from statistics import median
 import psutil
 import pytest
 from click.testing import CliRunner
+from journal_steps import read_steps
 from worker_world import SPEED, stop
 
 from crucible.errors import ProcessError
 from crucible.worker.deployment import journal_path, wait_served
-from crucible.worker.journal import read_steps
 
 pytestmark = pytest.mark.processes
 
