@@ -326,6 +326,7 @@ def open_journal(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -256")  # kB, of 2 MB: a wallet has a connection for each of its topics
         connection.executescript(_SCHEMA)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"The journal {path} cannot be opened: {error}.") from error
