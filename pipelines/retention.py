@@ -10,7 +10,7 @@ import dagster as dg
 from crucible.clock import SystemClock
 
 DAYS = timedelta(days=30)
-"""A run that ended is kept for so long, in real time."""
+"""A run that has ended is kept for so long from when it was asked for, in real time."""
 
 MOST = 2_000
 """No more runs than the newest so many are kept: a practice world makes a day's runs in minutes."""

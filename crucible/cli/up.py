@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from crucible.stack.processes import Stack
 
-_DAGSTER_SECONDS = 300.0  # ten on an idle machine of two cores
+_DAGSTER_SECONDS = 300.0  # twenty on an idle machine of two cores
 
 
 @click.command()

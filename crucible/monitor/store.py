@@ -178,7 +178,7 @@ class MonitorStore:
         self, recipe: str, names: Sequence[str], *, source: str = "", since: str = ""
     ) -> Iterator[tuple[Forecast, dict[str, float]]]:
         """Yield the forecasts of :meth:`forecasts`, each with what is known of it of the facts in ``names``."""
-        # one look-up in the primary key per fact: grouping the facts takes eight times as long
+        # one look-up in the primary key per fact: grouping the facts took nearly twice as long, 11.9 s instead of 6.7
         facts = ", ".join(_known(name) for name in names)
         if not self.path.exists():
             return

@@ -1,6 +1,7 @@
 """What `crucible up` says once Dagster answers, asked of a server on loopback."""
 
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -39,7 +40,8 @@ def dagster(*entries):
 def test_it_says_when_dagster_can_be_used(capsys):
     with dagster({"loadStatus": "LOADED", "locationOrLoadError": None}) as stack:
         _tell_when_loaded(stack, time.monotonic() - 19.0)
-    assert capsys.readouterr().out == "Dagster is ready after 19 s\n"
+    told = re.fullmatch(r"Dagster is ready after (\d+) s\n", capsys.readouterr().out)
+    assert 19 <= int(told[1]) < 40
 
 
 def test_definitions_that_do_not_load_are_told_and_end_no_worker(capsys):

@@ -45,8 +45,8 @@ def read_url(url):
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return response.read().decode()
-    except urllib.error.URLError:
-        return ""  # not listening yet
+    except OSError:
+        return ""  # not listening yet, or too busy to answer
 
 
 def lives(process):
@@ -141,9 +141,10 @@ def test_up_continues_and_deploys_every_move_of_the_champion(demo, pytestconfig)
         wait(lambda: "Dagster is ready after" in output() or process.poll() is not None, "up to be up")
         assert process.poll() is None, output()
         live = Settings.load({"CRUCIBLE_HOME": str(home)})
-        assert '"dagster_webserver_version"' in read_url(f"{live.dagster_url}/server_info")
+        wait(lambda: '"dagster_webserver_version"' in read_url(f"{live.dagster_url}/server_info"), "the Dagster UI")
         wait(lambda: "<title>MLflow</title>" in read_url(live.mlflow_url), "the MLflow UI")
-        assert NAME in read_url(re.search(r"dashboard +(http://\S+)", output())[1])
+        dashboard = re.search(r"dashboard +(http://\S+)", output())[1]
+        wait(lambda: NAME in read_url(dashboard), "the dashboard")
         for step, version in enumerate((2, 1, 2), start=1):
             # what a person does in the MLflow UI, and nothing else
             client(settings).set_registered_model_alias(NAME, "champion", str(version))
