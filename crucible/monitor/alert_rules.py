@@ -164,7 +164,7 @@ RULES: tuple[Rule, ...] = (
          "`crucible recipe check RECIPE`, `crucible doctor`; or `crucible workers rm RECIPE` if it is to serve no more",
          after=_HALF_MINUTE),
     Rule("stale_bars", "warning", "Stale bars", stale_bars, "the store is not brought up to date",
-         "see the runs of `live` in Dagster, and `crucible bars status`", after=2 * _HALF_MINUTE),
+         "see the runs of `live` in Dagster, and `crucible bars ls`", after=2 * _HALF_MINUTE),
     Rule("drift", "warning", "Drift", drift, "the market is not the one that the model was trained on",
          "nothing: a retraining is asked for when it lasts; `crucible monitor drift RECIPE` shows what", remind=_NEVER),
     Rule("decay", "warning", "Worse than before", decay, "the model has lost skill, against the network or no change",
